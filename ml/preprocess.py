@@ -1,0 +1,359 @@
+"""The only way from strokes, or from an uploaded picture, to the 28x28 image that the model reads.
+
+The recipe of the EMNIST paper (Cohen et al., arXiv:1702.05373, section II): crop to the ink, centre it in a square with
+its aspect kept and a border around it, smooth, bicubic down to 28x28, stretch to 0..255. Before it every letter is
+reduced to its centre line and inked anew with a pen whose width is a fixed share of the letter, so that neither the
+size, the place, the pen's width nor the pixel ratio of the screen matters.
+
+The same drawing gives the same image to the bit on any machine: what is not integer arithmetic is exact in float32.
+NumPy and Pillow only; importing it is cheap. See docs/preprocessing.md for how the numbers were chosen.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageOps
+
+PREPROCESS_VERSION = "1"
+MAX_STROKES = 64
+MAX_POINTS = 4096
+MAX_PIXELS = 4_000_000
+MAX_COORDINATE = 1e6
+MAX_EXTRA = 1e12  # time in milliseconds, and pressure
+
+SIZE = 28
+SCALE = 8  # the letter is inked on a grid of so many pixels a pixel of the result
+GRID = SIZE * SCALE
+SPAN = 24.0  # pixels of the result that the inked letter's larger side takes
+PEN = 3.2  # width of the pen, in pixels of the result
+SIGMA = 0.5  # of the Gaussian, in pixels of the result
+DOT = 0.02  # what is smaller than this share of the canvas is a dot, and no letter
+WORKING_SIDE = 1024  # pixels; larger pictures are averaged down before the ink is looked for
+CONTRAST = 32  # of 255; less than this between ink and paper is noise
+DOT_IN_PICTURE = 0.25  # a centre line shorter than this share of its own ink is a blob
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class PreprocessError(ValueError):
+    """What was handed in cannot become an image; `code` is for programs, `message` for people."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+
+class BlankDrawing(PreprocessError):
+    """There is no ink, or no more than a dot."""
+
+    def __init__(self, message: str = "there is no letter here: nothing is drawn, or only a dot") -> None:
+        super().__init__(message, "blank_drawing")
+
+
+class InvalidStrokes(PreprocessError):
+    """The strokes are not lists of points, or too many."""
+
+    def __init__(self, message: str, code: str = "invalid") -> None:
+        super().__init__(message, code)
+
+
+class InvalidImage(PreprocessError):
+    """The uploaded file is no PNG or JPEG, is damaged, or has too many pixels."""
+
+
+# --- strokes
+
+
+def validate_strokes(strokes: object, canvas: object = None) -> list[list[list[float]]]:
+    """The strokes as lists of floats, empty strokes left out. Raises InvalidStrokes; an empty drawing is valid here.
+
+    A point has two to four finite numbers: x, y, and optionally time and pressure. `canvas` is (width, height) or None.
+    """
+    if canvas is not None:
+        _check_canvas(canvas)
+    if not isinstance(strokes, list | tuple):
+        raise InvalidStrokes("strokes must be a list of strokes, each a list of points [x, y]")
+    if len(strokes) > MAX_STROKES:
+        raise InvalidStrokes(f"{len(strokes)} strokes are too many: at most {MAX_STROKES}", "too_many_strokes")
+    if not all(isinstance(stroke, list | tuple) for stroke in strokes):
+        raise InvalidStrokes("each stroke must be a list of points [x, y]")
+    count = sum(map(len, strokes))
+    if count > MAX_POINTS:
+        raise InvalidStrokes(f"{count} points are too many: at most {MAX_POINTS} in all strokes", "too_many_points")
+    _check_points(list(chain.from_iterable(strokes)))
+    return [[[float(value) for value in point] for point in stroke] for stroke in strokes if stroke]
+
+
+def _check_canvas(canvas: object) -> None:
+    if not isinstance(canvas, list | tuple) or len(canvas) != 2 or not all(type(side) in (int, float) for side in canvas):
+        raise InvalidStrokes("canvas must be two numbers, its width and its height")
+    if not all(0 < side <= MAX_COORDINATE for side in canvas):
+        raise InvalidStrokes(f"width and height of the canvas must be above 0 and at most {MAX_COORDINATE:.0f}")
+
+
+def _check_points(points: list[Any]) -> None:
+    if not {list, tuple}.issuperset(map(type, points)) or not {2, 3, 4}.issuperset(map(len, points)):
+        raise InvalidStrokes("a point must be a list of 2 to 4 numbers: x, y, time, pressure")
+    if not {int, float}.issuperset(map(type, chain.from_iterable(points))):
+        raise InvalidStrokes("the coordinates of a point must be numbers")
+    if not _all_within((value for point in points for value in point[:2]), MAX_COORDINATE):
+        raise InvalidStrokes(f"coordinates must be finite and at most {MAX_COORDINATE:.0f} from 0")
+    if not _all_within((value for point in points for value in point[2:]), MAX_EXTRA):
+        raise InvalidStrokes("time and pressure must be finite")
+
+
+def _all_within(values: Iterable[float], limit: float) -> bool:
+    try:
+        array = np.fromiter(values, float)
+    except OverflowError:  # an integer that is no float
+        return False
+    return bool((np.abs(array) <= limit).all())  # false for a NaN too
+
+
+def image_from_strokes(strokes: object, canvas: object = None) -> Pixels:
+    """(28, 28) uint8, white ink on black, upright, of strokes as `validate_strokes` takes them.
+
+    `canvas` (width, height) only tells a dot from a small letter. Raises InvalidStrokes and BlankDrawing.
+    """
+    valid = validate_strokes(strokes, canvas)
+    if not valid:
+        raise BlankDrawing
+    points = np.array([point[:2] for point in chain.from_iterable(valid)])
+    low, high = points.min(axis=0), points.max(axis=0)
+    extent = float((high - low).max())
+    if extent <= _dot_extent(canvas, float(np.abs(points).max())):
+        raise BlankDrawing
+    scale = (SPAN - PEN) * SCALE / extent
+    on_grid = np.rint((points - (low + high) / 2) * scale + (GRID - 1) / 2).astype(int)
+    return _shrink(_ink(_draw(on_grid.tolist(), [len(stroke) for stroke in valid])))
+
+
+def _dot_extent(canvas: Any, farthest: float) -> float:
+    side = max(canvas) if canvas is not None else 0.0
+    return max(DOT * side, 1e-9 * farthest)  # the second: what rounding of floats alone can make of one point
+
+
+def _draw(points: list[list[int]], lengths: list[int]) -> int:
+    """The strokes as lines one pixel wide on the grid."""
+    picture = Image.new("1", (GRID, GRID))
+    draw = ImageDraw.Draw(picture)
+    start = 0
+    for length in lengths:
+        stroke = [(x, y) for x, y in points[start : start + length]]
+        draw.line(stroke if length > 1 else stroke * 2, fill=1)
+        start += length
+    return int.from_bytes(picture.tobytes(), "big")
+
+
+# --- the grid as one integer of GRID x GRID bits: a shift moves the whole picture, and a step on it takes under 1 us.
+# Ink never comes near the border, so no shift carries it over a row's end.
+
+_ALL = (1 << GRID * GRID) - 1
+
+
+def _ink(line: int, pen: float = PEN) -> int:
+    """A picture's ink, grown by a round pen of `pen` pixels of the result."""
+    radius = pen * SCALE / 2
+    rows = int(radius)
+    grown, wide, half = 0, line, 0
+    for row in range(rows, -1, -1):
+        reach = int(math.sqrt(radius * radius - row * row))
+        for half in range(half + 1, reach + 1):
+            wide |= line << half | line >> half
+        half = max(half, reach)
+        grown |= wide << GRID * row | wide >> GRID * row
+    return grown
+
+
+@lru_cache(maxsize=1)
+def _kernel() -> npt.NDArray[np.float32]:
+    """(28, GRID): Gaussian smoothing, then bicubic reduction (a = -1/2, as Pillow's), along one axis.
+
+    Its weights are integers that sum to 2048: products and sums stay below 2**24, so float32 holds them exactly and
+    no order of summation, which differs between machines, can change a bit.
+    """
+    centres = (np.arange(SIZE) + 0.5) * SCALE - 0.5
+    distance = (np.arange(-GRID, 2 * GRID)[None, :] - centres[:, None]) / SCALE
+    bicubic = _cubic(np.abs(distance))
+    reach = int(4 * SIGMA * SCALE) + 1
+    gauss = np.exp(-0.5 * (np.arange(-reach, reach + 1) / (SIGMA * SCALE)) ** 2)
+    smooth = np.stack([np.convolve(row, gauss, mode="same") for row in bicubic])
+    return np.rint(smooth * (2048 / smooth.sum(axis=1, keepdims=True)))[:, GRID : 2 * GRID].astype(np.float32)
+
+
+def _cubic(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+
+
+def _shrink(grid: int) -> Pixels:
+    """Smooth, reduce to 28x28, stretch to 0..255."""
+    bits = np.frombuffer(grid.to_bytes(GRID * GRID // 8, "big"), np.uint8)
+    # In slices of 28 rows: small enough that the BLAS starts no threads, which cost 20 ms on a busy machine.
+    ink = np.unpackbits(bits).reshape(SCALE, SIZE, GRID).astype(np.float32)
+    kernel = _kernel()
+    rows = np.matmul(ink, kernel.T).reshape(GRID, SIZE)
+    grey = np.maximum(kernel @ rows, 0).astype(np.int64)
+    return ((grey * 255 + int(grey.max()) // 2) // int(grey.max())).astype(np.uint8)
+
+
+# --- pictures
+
+
+def image_from_file(data: bytes) -> Pixels:
+    """(28, 28) uint8, white ink on black, upright, of a PNG or JPEG file's bytes, at most 4 megapixels.
+
+    Light paper or dark, opaque or transparent, any depth; the file's EXIF orientation is applied. The ink's own width
+    does not matter. Raises InvalidImage and BlankDrawing.
+    """
+    ink = _find_ink(_greyscale(_decode(data)))
+    return _image_from_ink(ink)
+
+
+def _decode(data: bytes) -> Image.Image:
+    """The first picture of the file. Its size is read from the header and judged before a pixel is decoded."""
+    if not data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
+        raise InvalidImage("only PNG and JPEG pictures are read", "image_format")
+    try:
+        picture = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
+        if picture.width * picture.height <= MAX_PIXELS:
+            picture.load()
+            return ImageOps.exif_transpose(picture)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        pass
+    except Exception as error:  # Pillow raises some ten kinds on damaged files
+        raise InvalidImage(f"the picture is damaged and cannot be read ({error})", "image_unreadable") from error
+    raise InvalidImage(f"the picture has too many pixels: at most {MAX_PIXELS:,}", "image_too_large")
+
+
+def _greyscale(picture: Image.Image) -> Image.Image:
+    """Mode L, transparent parts filled with what is taken for the paper."""
+    if picture.mode.startswith("I"):  # 16 bits; Pillow's own conversion clips instead of scaling
+        return Image.fromarray((np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+    if not picture.has_transparency_data:
+        return picture.convert("RGB").convert("L") if picture.mode == "P" else picture.convert("L")
+    layered = picture.convert("RGBA")
+    alpha = layered.getchannel("A")
+    grey = layered.convert("RGB").convert("L")
+    paper = Image.new("L", picture.size, _paper_behind(np.asarray(grey), np.asarray(alpha)))
+    paper.paste(grey, mask=alpha)
+    return paper
+
+
+def _paper_behind(grey: Pixels, alpha: Pixels) -> int:
+    """The grey that stands in for transparency.
+
+    Where most of the picture is opaque the paper is in the picture itself: its most common grey. Where it is not, the
+    opaque part is ink, and the paper is whatever stands out against it.
+    """
+    visible = grey[alpha >= 128]
+    if not visible.size:
+        raise BlankDrawing
+    middle = int(np.median(visible))
+    return middle if visible.size * 2 > grey.size else 255 * (middle < 128)
+
+
+def _find_ink(grey: Image.Image) -> Image.Image:
+    """Mode L, cropped to the ink, which is white on black whatever the paper was; at most 1024 pixels a side."""
+    grey = grey.reduce(max(1, -(-max(grey.size) // WORKING_SIDE)))
+    low, high = grey.getextrema()
+    if high - low < CONTRAST:
+        raise BlankDrawing
+    paper = int(np.median(_border(np.asarray(grey))))
+    ink = ImageOps.invert(grey) if paper * 2 > low + high else grey
+    box = ink.point(_above(_threshold(ink))).getbbox()
+    if box is None:
+        raise BlankDrawing
+    return ink.crop(box)
+
+
+def _border(grey: Pixels) -> Pixels:
+    return np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+
+
+def _threshold(ink: Image.Image) -> int:
+    """The level halfway between the paper and the ink: Otsu's, "A threshold selection method", 1979."""
+    counts = np.array(ink.histogram(), float)
+    levels = np.arange(256)
+    below, mass = counts.cumsum(), (counts * levels).cumsum()
+    above = below[-1] - below
+    with np.errstate(divide="ignore", invalid="ignore"):
+        dark, light = mass / below, (mass[-1] - mass) / above
+        spread = np.nan_to_num(below * above * (dark - light) ** 2)
+    best = int(spread.argmax())
+    return int((dark[best] + light[best]) / 2)
+
+
+def _above(level: int) -> list[int]:
+    return [255 * (value > level) for value in range(256)]
+
+
+def _image_from_ink(ink: Image.Image) -> Pixels:
+    """Thin cropped ink to its centre line, bring that to the standard size, ink it with the standard pen."""
+    line = _coordinates(_thin(_mask(ink)))
+    low, high = line.min(axis=0), line.max(axis=0)
+    extent = int((high - low).max())
+    if extent <= DOT_IN_PICTURE * (SPAN * SCALE):
+        raise BlankDrawing
+    scale = (SPAN - PEN) * SCALE / extent
+    on_grid = np.rint((line - (low + high) / 2) * scale + (GRID - 1) / 2).astype(int)
+    grid = np.zeros((GRID, GRID), np.uint8)
+    grid[on_grid[:, 1], on_grid[:, 0]] = 1
+    return _shrink(_ink(int.from_bytes(np.packbits(grid).tobytes(), "big")))
+
+
+def _mask(ink: Image.Image) -> int:
+    """The ink as bits, its larger side at the standard size, in the middle of the grid."""
+    side = int(SPAN * SCALE)
+    factor = side / max(ink.size)
+    size = tuple(max(1, round(length * factor)) for length in ink.size)
+    level = int(_threshold(ink) * min(1.0, 2 * factor))  # a line thinner than a pixel of the grid must not vanish
+    mask = ink.resize(size, Image.Resampling.BICUBIC).point(_above(level), "1")
+    grid = Image.new("1", (GRID, GRID))
+    grid.paste(mask, ((GRID - size[0]) // 2, (GRID - size[1]) // 2))
+    return int.from_bytes(grid.tobytes(), "big")
+
+
+def _coordinates(grid: int) -> npt.NDArray[np.int64]:
+    """(N, 2): x and y of each pixel of ink."""
+    bits = np.unpackbits(np.frombuffer(grid.to_bytes(GRID * GRID // 8, "big"), np.uint8)).reshape(GRID, GRID)
+    return np.argwhere(bits)[:, ::-1]
+
+
+def _thin(ink: int) -> int:
+    """The centre line, one pixel wide: Guo and Hall, "Parallel thinning with two-subiteration algorithms", 1989."""
+    while True:
+        before = ink
+        ink &= ~_removable(ink, odd=True)
+        ink &= ~_removable(ink, odd=False)
+        if ink == before:
+            return ink
+
+
+def _removable(ink: int, *, odd: bool) -> int:
+    # Neighbours clockwise from north; a picture's bit is its most significant first, so >> moves it right.
+    n, s, w, e = ink >> GRID, ink << GRID, ink >> 1, ink << 1
+    nw, ne, sw, se = n >> 1, n << 1, s >> 1, s << 1
+    n_ne, e_se, s_sw, w_nw = n | ne, e | se, s | sw, w | nw
+    ne_e, se_s, sw_w, nw_n = ne | e, se | s, sw | w, nw | n
+    crossings = (ne_e & ~n, se_s & ~e, sw_w & ~s, nw_n & ~w)
+    once = (crossings[0] ^ crossings[1] ^ crossings[2] ^ crossings[3]) & ~_two_of(*crossings)
+    enough = _two_of(nw_n, ne_e, se_s, sw_w) & _two_of(n_ne, e_se, s_sw, w_nw)
+    inside = nw_n & ne_e & se_s & sw_w & n_ne & e_se & s_sw & w_nw
+    kept_side = (s_sw | ~nw) & w if odd else (n_ne | ~se) & e
+    return ink & once & enough & ~inside & ~kept_side
+
+
+def _two_of(a: int, b: int, c: int, d: int) -> int:
+    """Bits set in at least two of four."""
+    return a & b | c & d | (a | b) & (c | d)
