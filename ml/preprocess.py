@@ -12,7 +12,6 @@ NumPy and Pillow only; importing it is cheap. See docs/preprocessing.md for how 
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import chain
@@ -163,13 +162,11 @@ _ALL = (1 << GRID * GRID) - 1
 def _ink(line: int, pen: float = PEN) -> int:
     """A picture's ink, grown by a round pen of `pen` pixels of the result."""
     radius = pen * SCALE / 2
-    rows = int(radius)
-    grown, wide, half = 0, line, 0
-    for row in range(rows, -1, -1):
-        reach = int(math.sqrt(radius * radius - row * row))
-        for half in range(half + 1, reach + 1):
-            wide |= line << half | line >> half
-        half = max(half, reach)
+    grown, wide, reach = 0, line, 0
+    for row in range(int(radius), -1, -1):  # a disc is wider the nearer its row is to its centre
+        while (reach + 1) ** 2 + row**2 <= radius**2:
+            reach += 1
+            wide |= line << reach | line >> reach
         grown |= wide << GRID * row | wide >> GRID * row
     return grown
 
