@@ -78,14 +78,14 @@ def use_a_fitting_python() -> None:
         os.execv(fitting, [fitting, *sys.argv])
     raise SetupError(
         "Letterloop needs Python %d.%d to %d.%d, and `python3` here is %s (%s).\n"
-        "Install one (Debian, Ubuntu: apt install python3.12 python3.12-venv; macOS: brew install python@3.12) and run\n"
-        "the same again: it is found by its name, as python3.12, or by make run PYTHON=/path/to/python3.12."
+        "Install one (Debian, Ubuntu: apt install python3.12 python3.12-venv; macOS: brew install python@3.12)\n"
+        "and run the same again: it is found by its name, python3.12, or by make run PYTHON=/path/to/python3.12."
         % (*OLDEST, *NEWEST, platform.python_version(), sys.executable)
     )
 
 
 def find_python() -> "str | None":
-    """The path of a Python on PATH that fits; asked for its version, as a shim may stand there with nothing behind it."""
+    """A Python on PATH that fits. Each is asked for its version: a shim may stand there with nothing behind it."""
     for minor in (12, 11, 13):  # 3.13 last: there is no Redis in a wheel for it
         path = shutil.which("python3.%d" % minor)
         if path and version_of(path) == (3, minor):
@@ -207,9 +207,9 @@ def explain_failure() -> str:
     last = "\n".join("  " + line for line in said.strip().splitlines()[-12:])
     if any(sign in said for sign in NO_COMPILER):
         advice = (
-            "A package has no ready-made wheel for this machine (%s, Python %s), and there is no C compiler to build it.\n"
-            "Install one (Debian, Ubuntu: apt install build-essential python%d.%d-dev; macOS: xcode-select --install) and\n"
-            "run the same again. Linux on x86-64 with Python 3.11 or 3.12 needs none."
+            "A package has no wheel for this machine (%s, Python %s), and there is no C compiler to build it.\n"
+            "Install one (Debian, Ubuntu: apt install build-essential python%d.%d-dev; macOS: xcode-select --install)\n"
+            "and run the same again. Linux on x86-64 with Python 3.11 or 3.12 needs none."
             % (platform.machine(), platform.python_version(), *sys.version_info[:2])
         )
     elif any(sign in said for sign in NO_NETWORK):
