@@ -1,0 +1,79 @@
+"""What `make test` does: find what the tests can use on this machine, run them, and say what was not run and why.
+
+.venv/bin/python scripts/run_tests.py [pytest's own arguments]
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+
+import browser  # noqa: E402
+
+from letters.embedded import EmbeddedRedis  # noqa: E402
+
+SHARED = {  # what a checkout may have beside it
+    "EMNIST_ARCHIVE": (ROOT.parent / "shared/emnist/emnist.zip", "tests on EMNIST: EMNIST_ARCHIVE names no archive"),
+    "LETTERLOOP_STROKES": (
+        ROOT.parent / "shared/strokes/chars74k-dev.jsonl",
+        "tests on letters drawn by people: LETTERLOOP_STROKES names no file of them",
+    ),
+}
+
+
+class NotRun:
+    """A pytest plugin: names, at the end, the groups of tests that this machine could not run."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        self.reasons = reasons
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Just before pytest's closing line."""
+        if self.reasons:
+            terminalreporter.section("not run on this machine")
+        for reason in self.reasons:
+            terminalreporter.line(reason)
+
+
+def main() -> int:
+    """Pytest's exit code."""
+    os.chdir(ROOT)
+    with contextlib.ExitStack() as stack:
+        if not os.environ.get("REDIS_URL"):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="letterloop-redis-"))
+            os.environ["REDIS_URL"] = stack.enter_context(EmbeddedRedis(Path(folder))).url
+        missing = find_data() + find_browser()
+        return int(pytest.main(sys.argv[1:], plugins=[NotRun(missing)]))
+
+
+def find_data() -> list[str]:
+    """Point the environment at the data beside the checkout; what is not there, in words."""
+    missing = []
+    for name, (path, without) in SHARED.items():
+        if not os.environ.get(name) and path.is_file():
+            os.environ[name] = str(path)
+        if not Path(os.environ.get(name, "")).is_file():
+            missing.append(without)
+    return missing
+
+
+def find_browser() -> list[str]:
+    """Point LETTERLOOP_CHROMIUM at a browser; what cannot be run without one, in words."""
+    found = browser.present() or browser.install()
+    if found:
+        os.environ["LETTERLOOP_CHROMIUM"] = found
+        return []
+    os.environ.pop("LETTERLOOP_CHROMIUM", None)
+    return ["tests in a browser: there is no Chromium here, and none could be installed"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
