@@ -1,0 +1,1 @@
+"""The one Django app: each file is a step of the loop."""

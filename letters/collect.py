@@ -1,0 +1,229 @@
+"""Predict a drawing, keep one with its label, withdraw one."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from django.conf import settings
+from django.core import signing
+from django.db import transaction
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+from kombu.exceptions import OperationalError
+
+from letters import errors, registry, reply
+from letters.models import Contributor, Drawing, ModelVersion
+from ml.labels import CLASSES, class_of
+from ml.preprocess import PREPROCESS_VERSION, image_from_strokes
+
+Strokes = list[list[list[float]]]
+_TOKEN = signing.TimestampSigner(salt="letterloop.token")
+_RECEIPT = signing.Signer(salt="letterloop.receipt")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the serving model read in an image; `probabilities` by class, `point` on its map."""
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+    point: tuple[float, float]
+    model: ModelVersion
+
+
+# --- Predict -------------------------------------------------------------------------------------------------------
+
+
+def predict(image: npt.NDArray[np.uint8]) -> Reading:
+    """Ask a worker what the serving model reads in an image (28, 28). Stores nothing.
+
+    Raises NoModel, and InferenceUnavailable when no worker answers in time.
+    """
+    from letters import tasks
+
+    model = registry.current()
+    address = reply.new_address()
+    try:
+        tasks.predict.apply_async(
+            (model.digest, base64.b64encode(image.tobytes()).decode(), address),
+            expires=settings.PREDICTION_TIMEOUT,  # nobody waits any longer
+            retry=False,
+        )
+        answer = json.loads(reply.wait(address, settings.PREDICTION_TIMEOUT))
+    except (OperationalError, reply.NoReply) as error:
+        raise errors.InferenceUnavailable from error
+    if "error" in answer:
+        raise errors.InferenceUnavailable
+    probabilities = dict(zip(CLASSES, answer["probabilities"], strict=True))
+    label = max(probabilities, key=probabilities.__getitem__)
+    x, y = answer["point"]
+    return Reading(label, probabilities[label], probabilities, (x, y), model)
+
+
+def fingerprint_of(strokes: Strokes, width: float, height: float) -> str:
+    """SHA-256 of a drawing as it was sent: the same for the same strokes on the same canvas."""
+    return _sha256(json.dumps([strokes, width, height], separators=(",", ":")).encode())
+
+
+def fingerprint_of_image(image: npt.NDArray[np.uint8]) -> str:
+    """SHA-256 of an image that was sent without strokes."""
+    return _sha256(image.tobytes())
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+# --- The token: what was predicted, for whom, signed ---------------------------------------------------------------
+
+
+def make_token(reading: Reading, *, fingerprint: str, contributor: uuid.UUID) -> str:
+    """A signed note of a prediction, which whoever confirms it hands back."""
+    return _TOKEN.sign_object(
+        {
+            "drawing": fingerprint,
+            "model": reading.model.digest,
+            "label": reading.label,
+            "probability": round(reading.probability, 6),
+            "contributor": contributor.hex,
+        }
+    )
+
+
+@dataclass(frozen=True)
+class _Token:
+    drawing: str
+    model: str
+    label: str
+    probability: float
+    contributor: str
+
+
+def _read_token(token: str) -> _Token:
+    try:
+        return _Token(**_TOKEN.unsign_object(token, max_age=settings.TOKEN_LIFETIME))
+    except signing.SignatureExpired as error:
+        raise errors.TokenExpired from error
+    except (signing.BadSignature, ValueError, TypeError) as error:
+        raise errors.TokenInvalid from error
+
+
+# --- Keep ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A stored drawing, its receipt, and whether this request is one that was already answered."""
+
+    drawing: Drawing
+    receipt: str
+    replayed: bool
+
+
+def keep_drawing(
+    *, strokes: Strokes, width: float, height: float, character: str, token: str, consent: bool, idempotency_key: str
+) -> Kept:
+    """Store a drawing under the letter that its contributor gave it. The same key twice stores it once.
+
+    Raises ConsentRequired, the token's refusals, IdempotencyConflict and QuotaExceeded.
+    """
+    if not consent:
+        raise errors.ConsentRequired
+    predicted = _read_token(token)
+    fingerprint = fingerprint_of(strokes, width, height)
+    if not constant_time_compare(predicted.drawing, fingerprint):
+        raise errors.TokenMismatch
+    model = ModelVersion.objects.filter(digest=predicted.model).first()
+    if model is None:
+        raise errors.TokenUnknownModel
+    drawing = Drawing(
+        character=character,
+        label=class_of(character),
+        strokes=strokes,
+        canvas_width=width,
+        canvas_height=height,
+        image=image_from_strokes(strokes, (width, height)).tobytes(),
+        preprocess=PREPROCESS_VERSION,
+        model=model,
+        predicted=predicted.label,
+        probability=predicted.probability,
+        consent=settings.CONSENT_VERSION,
+        idempotency_key=idempotency_key or _sha256(token.encode()),
+        fingerprint=fingerprint,
+    )
+    return _store(drawing, uuid.UUID(predicted.contributor))
+
+
+def _store(drawing: Drawing, contributor_id: uuid.UUID) -> Kept:
+    with transaction.atomic():
+        contributor = _lock_contributor(contributor_id)
+        known = contributor.drawings.filter(idempotency_key=drawing.idempotency_key).first()
+        if known is not None:
+            return _replay(known, drawing)
+        _check_quota(contributor)
+        drawing.contributor = contributor
+        drawing.save(force_insert=True)
+    return Kept(drawing, receipt_of(drawing.pk), replayed=False)
+
+
+def _lock_contributor(contributor_id: uuid.UUID) -> Contributor:
+    """The contributor's row, held until the transaction ends: what follows is counted one request at a time."""
+    Contributor.objects.get_or_create(id=contributor_id, defaults={"held_out": Contributor.is_held_out(contributor_id)})
+    return Contributor.objects.select_for_update().get(id=contributor_id)
+
+
+def _replay(known: Drawing, drawing: Drawing) -> Kept:
+    if (known.fingerprint, known.character) != (drawing.fingerprint, drawing.character):
+        raise errors.IdempotencyConflict
+    return Kept(known, receipt_of(known.pk), replayed=True)
+
+
+def _check_quota(contributor: Contributor) -> None:
+    day = timedelta(days=1)
+    recent = contributor.drawings.filter(created_at__gt=timezone.now() - day)
+    if recent.count() < settings.DRAWINGS_PER_DAY:
+        return
+    oldest = recent.order_by("created_at").values_list("created_at", flat=True)[0]
+    raise errors.QuotaExceeded(settings.DRAWINGS_PER_DAY, int((oldest + day - timezone.now()).total_seconds()) + 1)
+
+
+# --- See again, withdraw -------------------------------------------------------------------------------------------
+
+
+def receipt_of(drawing_id: uuid.UUID) -> str:
+    """The secret by which a drawing can be seen and withdrawn; it follows from the id and the site's key alone."""
+    return _RECEIPT.signature(drawing_id.hex)
+
+
+def find_drawing(*, drawing_id: uuid.UUID, receipt: str) -> Drawing:
+    """The drawing of a receipt.
+
+    Raises DrawingNotFound, the same for a wrong receipt: an id alone must tell a stranger nothing.
+    """
+    try:
+        _RECEIPT.unsign(f"{drawing_id.hex}{_RECEIPT.sep}{receipt}")
+    except signing.BadSignature as error:
+        raise errors.DrawingNotFound from error
+    drawing = Drawing.objects.select_related("model").filter(pk=drawing_id).first()
+    if drawing is None:
+        raise errors.DrawingNotFound
+    return drawing
+
+
+def withdraw_drawing(*, drawing_id: uuid.UUID, receipt: str) -> None:
+    """Delete a drawing and all that was derived from it, for whoever holds its receipt. Raises DrawingNotFound."""
+    find_drawing(drawing_id=drawing_id, receipt=receipt).delete()
+
+
+def drawings_of(contributor: uuid.UUID | None) -> Any:
+    """What a contributor has given, newest first."""
+    return Drawing.objects.filter(contributor_id=contributor).select_related("model")

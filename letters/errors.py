@@ -1,0 +1,87 @@
+"""What a step refuses, by code. How a refusal becomes an HTTP answer stands in api.py alone."""
+
+from __future__ import annotations
+
+
+class Refusal(Exception):
+    """A request that cannot be done as it is; `message` says what was wrong and what to do."""
+
+    code = "invalid"
+
+    def __init__(self, message: str, *, field: str | None = None, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.retry_after = retry_after
+
+
+class InferenceUnavailable(Refusal):
+    code = "inference_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("the model cannot be reached just now; your drawing is not lost, try again", retry_after=2)
+
+
+class NoModel(Refusal):
+    code = "no_model"
+
+    def __init__(self) -> None:
+        super().__init__("no model serves yet: run `manage.py register_shipped`", retry_after=30)
+
+
+class DrawingNotFound(Refusal):
+    code = "not_found"
+
+    def __init__(self) -> None:
+        super().__init__("there is no such drawing, or the receipt is not its own")
+
+
+class ConsentRequired(Refusal):
+    code = "consent_required"
+
+    def __init__(self) -> None:
+        super().__init__("a drawing is kept only with consent: send `consent: true` once it was given", field="consent")
+
+
+class TokenInvalid(Refusal):
+    code = "token_invalid"
+
+    def __init__(self) -> None:
+        super().__init__("this token was not made here: predict the drawing again", field="token")
+
+
+class TokenExpired(Refusal):
+    code = "token_expired"
+
+    def __init__(self) -> None:
+        super().__init__("this token is too old: predict the drawing again", field="token")
+
+
+class TokenMismatch(Refusal):
+    code = "token_mismatch"
+
+    def __init__(self) -> None:
+        super().__init__("this token belongs to another drawing: predict this one", field="token")
+
+
+class TokenUnknownModel(Refusal):
+    code = "token_unknown_model"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this token names a model that is not registered here: predict the drawing again", field="token"
+        )
+
+
+class IdempotencyConflict(Refusal):
+    code = "idempotency_conflict"
+
+    def __init__(self) -> None:
+        super().__init__("this Idempotency-Key was used for another drawing or letter: use a fresh one")
+
+
+class QuotaExceeded(Refusal):
+    code = "quota_exceeded"
+
+    def __init__(self, quota: int, retry_after: int) -> None:
+        super().__init__(f"thank you! {quota} letters a day is all we keep of one person", retry_after=retry_after)

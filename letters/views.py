@@ -1,0 +1,158 @@
+"""The pages."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from drf_spectacular.generators import SchemaGenerator
+
+from letters import contributors, health
+from letters.models import Contributor, Drawing, Serving
+from letters.serializers import png
+from ml.labels import CHARACTERS, CLASSES
+from ml.preprocess import MAX_POINTS, MAX_STROKES
+
+SAMPLES_PER_CLASS = 48
+
+
+def site(request: HttpRequest) -> dict[str, Any]:
+    """What every page of ours shows at its top; the admin's pages do not ask for it."""
+    if request.path.startswith("/admin/"):
+        return {}
+    serving = Serving.objects.select_related("model").first()
+    return {
+        "site": {
+            "collected": Drawing.objects.exclude(state=Drawing.State.REJECTED).count(),
+            "model_version": serving.model.number if serving else None,
+            "model_accuracy": serving.model.accuracy if serving else None,
+        }
+    }
+
+
+@require_safe
+@never_cache
+def draw(request: HttpRequest) -> HttpResponse:
+    """The sheet to draw on."""
+    config = {
+        "classes": CLASSES,
+        "characters": CHARACTERS,
+        "consent_version": settings.CONSENT_VERSION,
+        "limits": {"strokes": MAX_STROKES, "points": MAX_POINTS, "bytes": settings.STROKES_LIMIT},
+    }
+    response = render(request, "draw.html", {"page_config": config})
+    if contributors.known(request) is None:
+        contributors.remember(response, uuid.uuid4())
+    return response
+
+
+@require_safe
+def samples(request: HttpRequest) -> HttpResponse:
+    """Approved letters, by class."""
+    approved = Drawing.objects.filter(state=Drawing.State.APPROVED)
+    counts = dict(approved.order_by().values_list("label").annotate(count=Count("pk")))
+    groups = [
+        {
+            "label": label,
+            "count": counts[label],
+            "drawings": [
+                {"id": pk, "image_url": f"/samples/{pk}.png"}
+                for pk in approved.filter(label=label).values_list("pk", flat=True)[:SAMPLES_PER_CLASS]
+            ],
+        }
+        for label in CLASSES
+        if label in counts
+    ]
+    return render(request, "samples.html", {"groups": groups, "total": sum(counts.values())})
+
+
+@require_safe
+def sample_image(request: HttpRequest, drawing_id: uuid.UUID) -> HttpResponse:
+    """The image of an approved letter; no other is shown to the public."""
+    image = Drawing.objects.filter(pk=drawing_id, state=Drawing.State.APPROVED).values_list("image", flat=True).first()
+    if image is None:
+        raise Http404
+    return HttpResponse(png(bytes(image)), "image/png", headers={"Cache-Control": "private, max-age=60"})
+
+
+@require_safe
+def about(request: HttpRequest) -> HttpResponse:
+    """What is kept, why, and what its contributors may do with it."""
+    return render(
+        request,
+        "about.html",
+        {
+            "consent_version": settings.CONSENT_VERSION,
+            "holdout_share": settings.HOLDOUT_SHARE,
+            "collected": Drawing.objects.exclude(state=Drawing.State.REJECTED).count(),
+            "contributors": Contributor.objects.filter(drawings__isnull=False).distinct().count(),
+        },
+    )
+
+
+@require_safe
+@never_cache
+def drawing(request: HttpRequest, drawing_id: uuid.UUID) -> HttpResponse:
+    """The page of a receipt. The receipt stands behind the # and never reaches this view: the page asks the API."""
+    return render(request, "drawing.html", {"drawing_id": drawing_id})
+
+
+@require_safe
+@never_cache
+def mine(request: HttpRequest) -> HttpResponse:
+    """The letters that this browser gave."""
+    return render(request, "mine.html")
+
+
+@require_safe
+def api_docs(request: HttpRequest) -> HttpResponse:
+    """The API in words, from the same schema that programs read."""
+    return render(request, "api.html", {"operations": _operations()})
+
+
+def _operations() -> list[dict[str, Any]]:
+    schema = SchemaGenerator().get_schema(request=None, public=True)
+    return [
+        {
+            "method": method.upper(),
+            "path": path,
+            "summary": operation.get("summary", ""),
+            "description": operation.get("description", ""),
+            "responses": [
+                {"status": status, "description": answer.get("description", "")}
+                for status, answer in operation["responses"].items()
+            ],
+        }
+        for path, methods in schema["paths"].items()
+        for method, operation in methods.items()
+        if "schema" not in path
+    ]
+
+
+@require_safe
+@never_cache
+def healthz(request: HttpRequest) -> HttpResponse:
+    """The process lives."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+@never_cache
+def readyz(request: HttpRequest) -> HttpResponse:
+    """200 once everything that a visitor needs is there, else 503 with what is missing."""
+    found = health.checks()
+    ready = all(state == "ok" for state in found.values())
+    return JsonResponse({"ready": ready, "checks": found}, status=200 if ready else 503)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """404, as JSON under /api/."""
+    if request.path.startswith("/api/v1/"):
+        return JsonResponse({"code": "not_found", "message": "there is nothing at this address"}, status=404)
+    return render(request, "404.html", status=404)

@@ -1,0 +1,34 @@
+"""Every address of the site."""
+
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularJSONAPIView
+
+from letters import api, views
+
+api_v1 = [
+    path("predictions", api.PredictionsView.as_view()),
+    path("drawings", api.DrawingsView.as_view()),
+    path("drawings/mine", api.MyDrawingsView.as_view()),
+    path("drawings/<uuid:drawing_id>", api.DrawingView.as_view()),
+    path("models", api.ModelsView.as_view()),
+    path("models/current", api.CurrentModelView.as_view()),
+    path("maps/umap", api.MapView.as_view()),
+    path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),
+]
+
+urlpatterns = [
+    path("", views.draw, name="draw"),
+    path("samples", views.samples, name="samples"),
+    path("samples/<uuid:drawing_id>.png", views.sample_image, name="sample-image"),
+    path("about", views.about, name="about"),
+    path("drawings/<uuid:drawing_id>", views.drawing, name="drawing"),
+    path("mine", views.mine, name="mine"),
+    path("api/", views.api_docs, name="api-docs"),
+    path("api/v1/", include(api_v1)),
+    path("healthz", views.healthz, name="healthz"),
+    path("readyz", views.readyz, name="readyz"),
+    path("admin/", admin.site.urls),
+]
+
+handler404 = "letters.views.not_found"
