@@ -93,7 +93,7 @@ def validate_strokes(strokes: object, canvas: object = None) -> list[list[list[f
 
 
 def _check_canvas(canvas: object) -> None:
-    if not isinstance(canvas, list | tuple) or len(canvas) != 2 or not all(type(side) in (int, float) for side in canvas):
+    if not isinstance(canvas, list | tuple) or len(canvas) != 2 or not {int, float}.issuperset(map(type, canvas)):
         raise InvalidStrokes("canvas must be two numbers, its width and its height")
     if not all(0 < side <= MAX_COORDINATE for side in canvas):
         raise InvalidStrokes(f"width and height of the canvas must be above 0 and at most {MAX_COORDINATE:.0f}")
@@ -184,7 +184,8 @@ def _kernel() -> npt.NDArray[np.float32]:
     reach = int(4 * SIGMA * SCALE) + 1
     gauss = np.exp(-0.5 * (np.arange(-reach, reach + 1) / (SIGMA * SCALE)) ** 2)
     smooth = np.stack([np.convolve(row, gauss, mode="same") for row in bicubic])
-    return np.rint(smooth * (2048 / smooth.sum(axis=1, keepdims=True)))[:, GRID : 2 * GRID].astype(np.float32)
+    weights: npt.NDArray[np.float64] = np.rint(smooth * (2048 / smooth.sum(axis=1, keepdims=True)))
+    return weights[:, GRID : 2 * GRID].astype(np.float32)
 
 
 def _cubic(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -200,7 +201,7 @@ def _shrink(grid: int) -> Pixels:
     ink = np.unpackbits(bits).reshape(SCALE, SIZE, GRID).astype(np.float32)
     kernel = _kernel()
     rows = np.matmul(ink, kernel.T).reshape(GRID, SIZE)
-    grey = np.maximum(kernel @ rows, 0).astype(np.int64)
+    grey: npt.NDArray[np.int64] = np.maximum(kernel @ rows, 0).astype(np.int64)
     return ((grey * 255 + int(grey.max()) // 2) // int(grey.max())).astype(np.uint8)
 
 
@@ -263,10 +264,11 @@ def _paper_behind(grey: Pixels, alpha: Pixels) -> int:
 def _find_ink(grey: Image.Image) -> Image.Image:
     """Mode L, cropped to the ink, which is white on black whatever the paper was; at most 1024 pixels a side."""
     grey = grey.reduce(max(1, -(-max(grey.size) // WORKING_SIDE)))
-    low, high = grey.getextrema()
+    levels = np.asarray(grey)
+    low, high = int(levels.min()), int(levels.max())
     if high - low < CONTRAST:
         raise BlankDrawing
-    paper = int(np.median(_border(np.asarray(grey))))
+    paper = float(np.median(_border(levels)))
     ink = ImageOps.invert(grey) if paper * 2 > low + high else grey
     box = ink.point(_above(_threshold(ink))).getbbox()
     if box is None:
@@ -313,7 +315,7 @@ def _mask(ink: Image.Image) -> int:
     """The ink as bits, its larger side at the standard size, in the middle of the grid."""
     side = int(SPAN * SCALE)
     factor = side / max(ink.size)
-    size = tuple(max(1, round(length * factor)) for length in ink.size)
+    size = max(1, round(ink.width * factor)), max(1, round(ink.height * factor))
     level = int(_threshold(ink) * min(1.0, 2 * factor))  # a line thinner than a pixel of the grid must not vanish
     mask = ink.resize(size, Image.Resampling.BICUBIC).point(_above(level), "1")
     grid = Image.new("1", (GRID, GRID))
