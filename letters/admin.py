@@ -100,7 +100,8 @@ class DrawingAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Drawing]:
         shown = super().get_queryset(request)
-        is_list = request.resolver_match is not None and request.resolver_match.url_name.endswith("changelist")
+        match = request.resolver_match
+        is_list = match is not None and (match.url_name or "").endswith("changelist")
         return shown.defer("strokes") if is_list else shown
 
     @admin.display(description="image")

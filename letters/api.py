@@ -70,7 +70,7 @@ def answer_error(error: Exception, context: dict[str, Any]) -> Response | None:
         field, message = _first_problem(error.detail)
         return _error("invalid", message, field)
     if isinstance(error, exceptions.Throttled):
-        wait = int(error.wait or 1) + 1
+        wait = int(getattr(error, "wait", None) or 1) + 1
         return _error("throttled", f"too many requests from this address: wait {wait} s", http=429, retry_after=wait)
     if isinstance(error, exceptions.ParseError):
         return _error("not_json" if "JSON" in str(error.detail) else "invalid", str(error.detail))
@@ -215,7 +215,7 @@ class DrawingsView(APIView):
         parameters=[
             OpenApiParameter(
                 "Idempotency-Key",
-                {"type": "string", "minLength": 8, "maxLength": 128, "pattern": "^[!-~]+$"},  # type: ignore[arg-type]
+                {"type": "string", "minLength": 8, "maxLength": 128, "pattern": "^[!-~]+$"},
                 OpenApiParameter.HEADER,
                 description="The same key again answers as before and stores nothing more. Without it the token counts.",
             )

@@ -18,7 +18,7 @@ _CHUNK = 64 * 1024
 
 
 class BodyLimit:
-    """WSGI middleware. Django itself takes a body without Content-Length for empty; here it is read, up to the limit."""
+    """WSGI middleware. Django takes a body without Content-Length for empty; here it is read, up to the limit."""
 
     def __init__(self, application: WSGIApplication) -> None:
         self._application = application

@@ -8,13 +8,13 @@ import json
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from django.conf import settings
 from django.core import signing
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from kombu.exceptions import OperationalError
@@ -224,6 +224,8 @@ def withdraw_drawing(*, drawing_id: uuid.UUID, receipt: str) -> None:
     find_drawing(drawing_id=drawing_id, receipt=receipt).delete()
 
 
-def drawings_of(contributor: uuid.UUID | None) -> Any:
-    """What a contributor has given, newest first."""
+def drawings_of(contributor: uuid.UUID | None) -> QuerySet[Drawing]:
+    """What a contributor has given, newest first; nothing for whoever is not known."""
+    if contributor is None:
+        return Drawing.objects.none()
     return Drawing.objects.filter(contributor_id=contributor).select_related("model")

@@ -111,7 +111,8 @@ class Supervisor(Manager):
             return False
         process = self._processes[event.name]
         if event.type == "line":
-            self._printer.write(event)
+            if event.data.strip():
+                self._printer.write(event)
         elif event.type == "start":
             process["pid"] = event.data["pid"]
         else:

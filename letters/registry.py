@@ -17,7 +17,7 @@ from django.db.models import Max
 from letters.errors import NoModel
 from letters.models import Deployment, ModelVersion, Serving
 from ml import artifact
-from ml.embed import ReferenceMap
+from ml.embed import ReferenceMap, reference_points
 
 log = logging.getLogger(__name__)
 
@@ -103,10 +103,10 @@ def reference_map(digest: str) -> ReferenceMap:
 @lru_cache(maxsize=2)
 def map_points(digest: str, count: int) -> list[tuple[float, float, int]]:
     """(x, y, class) of the first `count` reference letters, a fair sample of all of them."""
-    reference = reference_map(digest)
+    plane, labels = reference_points(fetch(digest))
     return [
         (round(float(x), 3), round(float(y), 3), int(label))
-        for (x, y), label in zip(reference.plane[:count], reference.labels[:count], strict=True)
+        for (x, y), label in zip(plane[:count], labels[:count], strict=True)
     ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from functools import cache
+from typing import cast
 
 import redis
 from django.conf import settings
@@ -50,5 +51,4 @@ def wait(address: str, seconds: float) -> bytes:
         raise NoReply(str(error)) from error
     if arrived is None:
         raise NoReply(f"nothing within {seconds} s")
-    answer: bytes = arrived[1]
-    return answer
+    return cast(bytes, arrived[1])  # redis-py types a client that might decode

@@ -97,7 +97,7 @@ class ModelReferenceSerializer(serializers.Serializer[Any]):
 class PredictionSerializer(serializers.Serializer[Any]):
     """What the serving model reads."""
 
-    label = serializers.ChoiceField(choices=CLASSES)
+    label = serializers.ChoiceField(choices=CLASSES)  # type: ignore[assignment] # the stubs mean Field.label
     probability = serializers.FloatField()
     probabilities = serializers.DictField(child=serializers.FloatField(), help_text="All 37 classes.")
     image = serializers.CharField(help_text="The 28x28 image as the model saw it: a data URL of a PNG.")
@@ -128,7 +128,7 @@ class KeptSerializer(serializers.Serializer[Any]):
 
     id = serializers.UUIDField()
     character = serializers.CharField()
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
     state = serializers.ChoiceField(choices=Drawing.State.choices)
     created_at = serializers.DateTimeField()
     receipt = serializers.CharField()

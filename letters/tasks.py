@@ -6,19 +6,24 @@ import base64
 import json
 import logging
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from celery import shared_task
 
 from letters import registry, reply
 from ml.artifact import BadArtifact
-from ml.predictor import Predictor
+
+if TYPE_CHECKING:
+    from ml.predictor import Predictor
 
 log = logging.getLogger(__name__)
 
 
 @lru_cache(maxsize=2)  # the serving model and the one before it, whose last requests may still come
 def _predictor(digest: str) -> Predictor:
+    from ml.predictor import Predictor  # the web process imports this file too, to send; LiteRT stays out of it
+
     return Predictor(registry.fetch(digest))
 
 

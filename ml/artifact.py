@@ -19,12 +19,12 @@ import numpy.typing as npt
 
 from ml.labels import CLASS_COUNT, CLASSES
 from ml.preprocess import PREPROCESS_VERSION, image_from_strokes
-from ml.predictor import Predictor
 
 if TYPE_CHECKING:
     import keras
 
     from ml.emnist import Letters
+    from ml.predictor import Predictor
     from ml.train import TrainConfig, TrainResult
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -72,6 +72,8 @@ def verify(folder: Path, digest: str | None = None) -> str:
 
 def smoke_test(folder: Path) -> None:
     """Load the model and see that it predicts the smoke letters as was recorded. Raises BadArtifact."""
+    from ml.predictor import Predictor  # only here: the web process verifies artefacts and never runs one
+
     recorded = json.loads((folder / "smoke.json").read_text())
     try:
         found = _smoke(Predictor(folder))
@@ -94,6 +96,8 @@ def write_artifact(output: Path, config: TrainConfig, result: TrainResult, lette
 
     The test images of the dataset are scored here, once, by the very file that will serve.
     """
+    from ml.predictor import Predictor
+
     aside = output.with_name(output.name + ".partial")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
@@ -203,6 +207,7 @@ def _describe(config: TrainConfig, temperature: float) -> dict[str, Any]:
 def _measure(folder: Path, config: TrainConfig, result: TrainResult) -> dict[str, Any]:
     from ml import emnist
     from ml.evaluate import evaluate
+    from ml.predictor import Predictor
 
     predictor = Predictor(folder)
 
@@ -222,7 +227,7 @@ def _card(config: TrainConfig, metrics: dict[str, Any]) -> str:
     test = metrics["test"]
     return f"""# A reader of handwritten letters
 
-The network `{config.network}`, trained on the EMNIST letters of the dataset `{config.dataset}` for {config.epochs} epochs.
+The network `{config.network}`, trained for {config.epochs} epochs on the EMNIST letters of the dataset `{config.dataset}`.
 It reads a 28x28 image as one of 37 classes: A to Z, and a b d e f g h n q r t; the other small letters share the class
 of their capital. Its probabilities assume that all classes are equally common.
 

@@ -25,17 +25,23 @@ def fit_umap(features: Floats, seed: int = 0) -> Floats:
 def scale_to_unit(plane: Floats) -> Floats:
     """Centre points (N, 2) and shrink them, both axes alike, into -1..1."""
     middle = (plane.max(axis=0) + plane.min(axis=0)) / 2
-    return (plane - middle) / max(float(np.abs(plane - middle).max()), 1e-9)
+    scaled: Floats = (plane - middle) / max(float(np.abs(plane - middle).max()), 1e-9)
+    return scaled
+
+
+def reference_points(folder: Path) -> tuple[Floats, npt.NDArray[np.uint8]]:
+    """Places (N, 2) and labels (N,) of an artefact's reference letters, without their features."""
+    with np.load(folder / "reference.npz", allow_pickle=False) as stored:
+        return stored["plane"].astype(np.float32), stored["labels"]
 
 
 class ReferenceMap:
     """The reference letters of an artefact: features (N, D), labels (N,) and places in the plane (N, 2)."""
 
     def __init__(self, folder: Path) -> None:
+        self.plane, self.labels = reference_points(folder)
         with np.load(folder / "reference.npz", allow_pickle=False) as stored:
             self.features: Floats = stored["features"].astype(np.float32)
-            self.labels: npt.NDArray[np.uint8] = stored["labels"]
-            self.plane: Floats = stored["plane"].astype(np.float32)
         self._squares = np.einsum("nd,nd->n", self.features, self.features)
 
     def place(self, features: Floats) -> Floats:

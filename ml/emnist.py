@@ -130,7 +130,8 @@ def _read(dataset: str, usage: Usage, archive: str | os.PathLike[str] | None) ->
         images, codes = emnist.extract_samples(dataset, usage)
     except Exception as error:
         raise ArchiveError(
-            f"the dataset {dataset!r} ({usage}) cannot be read from {path} ({error}); it has: {', '.join(datasets(path))}"
+            f"the dataset {dataset!r} ({usage}) cannot be read from {path} ({error}); "
+            f"there are: {', '.join(datasets(path))}"
         ) from error
     if images.shape != (len(codes), 28, 28):
         raise ArchiveError(f"{dataset!r} in {path} has {len(codes)} labels for images of shape {images.shape}")

@@ -10,6 +10,7 @@ Killed or interrupted, the same command goes on from the last whole epoch. The t
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import sys
@@ -79,7 +80,8 @@ def split_validation(letters: emnist.Letters, per_class: int, seed: int) -> tupl
 def class_quota(counts: npt.NDArray[np.int64], balance: float) -> npt.NDArray[np.int64]:
     """Images an epoch takes of each class: as many in all as there are, by count to the power `balance`."""
     weight = counts.astype(float) ** balance * (counts > 0)
-    return np.rint(counts.sum() * weight / weight.sum()).astype(np.int64)
+    quota: npt.NDArray[np.int64] = np.rint(counts.sum() * weight / weight.sum()).astype(np.int64)
+    return quota
 
 
 class Batches(keras.utils.PyDataset):
@@ -182,8 +184,8 @@ def _epochs_done(work: Path | None) -> int:
 
 def _rows(history: keras.callbacks.History, work: Path | None) -> list[dict[str, float]]:
     if work is not None:
-        table = np.genfromtxt(work / "history.csv", delimiter=",", names=True, ndmin=1)
-        return [{name: float(row[name]) for name in table.dtype.names} for row in table]
+        with (work / "history.csv").open(newline="") as table:  # also the epochs before a restart
+            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(table)]
     names = list(history.history)
     return [dict(zip(names, map(float, row), strict=True)) for row in zip(*history.history.values(), strict=True)]
 

@@ -19,7 +19,7 @@ VAR_DIR.mkdir(parents=True, exist_ok=True)
 
 
 def _choice(name: str, choices: tuple[str, ...], default: str) -> str:
-    value = env.str(name, default=default)
+    value: str = env.str(name, default=default)
     if value not in choices:
         raise ImproperlyConfigured(f"{name} is {value!r}; it may be {' or '.join(choices)}")
     return value
