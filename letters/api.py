@@ -217,7 +217,7 @@ class DrawingsView(APIView):
                 "Idempotency-Key",
                 {"type": "string", "minLength": 8, "maxLength": 128, "pattern": "^[!-~]+$"},
                 OpenApiParameter.HEADER,
-                description="The same key again answers as before and stores nothing more. Without it the token counts.",
+                description="The same key again answers as before and stores nothing. Without one the token counts.",
             )
         ],
         responses={201: s.KeptSerializer} | _refusals(400, 409, 413, 415, 422, 429),

@@ -227,7 +227,7 @@ def _card(config: TrainConfig, metrics: dict[str, Any]) -> str:
     test = metrics["test"]
     return f"""# A reader of handwritten letters
 
-The network `{config.network}`, trained for {config.epochs} epochs on the EMNIST letters of the dataset `{config.dataset}`.
+The network `{config.network}`, trained for {config.epochs} epochs on the EMNIST letters of `{config.dataset}`.
 It reads a 28x28 image as one of 37 classes: A to Z, and a b d e f g h n q r t; the other small letters share the class
 of their capital. Its probabilities assume that all classes are equally common.
 
