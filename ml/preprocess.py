@@ -15,6 +15,7 @@ import io
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,7 @@ def validate_strokes(strokes: object, canvas: object = None) -> list[list[list[f
     if count > MAX_POINTS:
         raise InvalidStrokes(f"{count} points are too many: at most {MAX_POINTS} in all strokes", "too_many_points")
     _check_points(list(chain.from_iterable(strokes)))
-    return [[[float(value) for value in point] for point in stroke] for stroke in strokes if stroke]
+    return [[list(map(float, point)) for point in stroke] for stroke in strokes if stroke]
 
 
 def _check_canvas(canvas: object) -> None:
@@ -104,15 +105,15 @@ def _check_points(points: list[Any]) -> None:
         raise InvalidStrokes("a point must be a list of 2 to 4 numbers: x, y, time, pressure")
     if not {int, float}.issuperset(map(type, chain.from_iterable(points))):
         raise InvalidStrokes("the coordinates of a point must be numbers")
-    if not _all_within((value for point in points for value in point[:2]), MAX_COORDINATE):
+    if not _all_within(map(itemgetter(0, 1), points), MAX_COORDINATE):
         raise InvalidStrokes(f"coordinates must be finite and at most {MAX_COORDINATE:.0f} from 0")
-    if not _all_within((value for point in points for value in point[2:]), MAX_EXTRA):
+    if not _all_within(map(itemgetter(slice(2, None)), points), MAX_EXTRA):
         raise InvalidStrokes("time and pressure must be finite")
 
 
-def _all_within(values: Iterable[float], limit: float) -> bool:
+def _all_within(values: Iterable[Iterable[float]], limit: float) -> bool:
     try:
-        array = np.fromiter(values, float)
+        array = np.fromiter(chain.from_iterable(values), float)
     except OverflowError:  # an integer that is no float
         return False
     return bool((np.abs(array) <= limit).all())  # false for a NaN too
