@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from letters import review
 from letters.models import Contributor, Deployment, Drawing, ModelVersion, Serving
 from letters.serializers import data_url
 from ml.labels import CLASSES
@@ -78,6 +79,7 @@ class DrawingAdmin(ReadOnlyAdmin):
     search_fields = ("character__exact", "label__exact", "id", "contributor__id")
     search_help_text = "A letter, the id of a drawing or of a contributor."
     show_full_result_count = False
+    actions = ("approve", "reject")
     fields = (
         "replay",
         "character",
@@ -103,6 +105,17 @@ class DrawingAdmin(ReadOnlyAdmin):
         match = request.resolver_match
         is_list = match is not None and (match.url_name or "").endswith("changelist")
         return shown.defer("strokes") if is_list else shown
+
+    def has_review_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("letters.change_drawing"))
+
+    @admin.action(description="Approve: show them, learn from them", permissions=["review"])
+    def approve(self, request: HttpRequest, drawings: QuerySet[Drawing]) -> None:
+        self.message_user(request, f"{review.approve(drawings)} approved.")
+
+    @admin.action(description="Reject", permissions=["review"])
+    def reject(self, request: HttpRequest, drawings: QuerySet[Drawing]) -> None:
+        self.message_user(request, f"{review.reject(drawings)} rejected.")
 
     @admin.display(description="image")
     def thumbnail(self, drawing: Drawing) -> SafeString:
