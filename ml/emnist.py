@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -61,7 +63,7 @@ def ensure_archive(archive: str | os.PathLike[str] | None = None) -> Path:
     named = archive or os.environ.get("EMNIST_ARCHIVE")
     if not path.is_file() and named:
         raise ArchiveError(f"there is no EMNIST archive at {path}: correct EMNIST_ARCHIVE, or unset it to download one")
-    if not path.is_file() or path.stat().st_size == 0:
+    if not named and (not path.is_file() or path.stat().st_size == 0):
         _download(path)
     verify_archive(path)
     return path
@@ -118,6 +120,8 @@ def load_letters(
 
 def load_digits(dataset: str, usage: Usage = "test", archive: str | os.PathLike[str] | None = None) -> Letters:
     """The digits of a dataset, labels 0 to 9: for measuring what a model does with what is no letter."""
+    if dataset == "letters":
+        raise ArchiveError("the labels 1 to 26 of 'letters' are letters: it holds no digits")
     images, codes = _read(dataset, usage, archive)
     digits = codes < DIGITS
     return Letters(images[digits], codes[digits].astype(np.uint8))
@@ -125,9 +129,9 @@ def load_digits(dataset: str, usage: Usage = "test", archive: str | os.PathLike[
 
 def _read(dataset: str, usage: Usage, archive: str | os.PathLike[str] | None) -> tuple[np.ndarray, np.ndarray]:
     path = ensure_archive(archive)
-    emnist.CACHE_FILE_PATH = str(path)
     try:
-        images, codes = emnist.extract_samples(dataset, usage)
+        with _as_the_package_cache(path):
+            images, codes = emnist.extract_samples(dataset, usage)
     except Exception as error:
         raise ArchiveError(
             f"the dataset {dataset!r} ({usage}) cannot be read from {path} ({error}); "
@@ -136,6 +140,17 @@ def _read(dataset: str, usage: Usage, archive: str | os.PathLike[str] | None) ->
     if images.shape != (len(codes), 28, 28):
         raise ArchiveError(f"{dataset!r} in {path} has {len(codes)} labels for images of shape {images.shape}")
     return np.ascontiguousarray(images), codes
+
+
+@contextmanager
+def _as_the_package_cache(path: Path) -> Iterator[None]:
+    """The package knows one archive, by a global; it is put back, or the next default would be this archive."""
+    before = emnist.CACHE_FILE_PATH
+    emnist.CACHE_FILE_PATH = str(path)
+    try:
+        yield
+    finally:
+        emnist.CACHE_FILE_PATH = before
 
 
 def _class_of_code(dataset: str, highest: int) -> npt.NDArray[np.int16]:
