@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 
 PREPROCESS_VERSION = "1"
 MAX_STROKES = 64
@@ -38,6 +38,9 @@ SIGMA = 0.5  # of the Gaussian, in pixels of the result
 DOT = 0.02  # what is smaller than this share of the canvas is a dot, and no letter
 WORKING_SIDE = 1024  # pixels; larger pictures are averaged down before the ink is looked for
 CONTRAST = 32  # of 255; less than this between ink and paper is noise
+SHADE = 24  # of 255; paper whose border differs by more than this is unevenly lit
+SHADE_SIDE = 64  # pixels of the picture in which uneven light is measured
+SHADE_WINDOW = 21  # of those pixels; wider than any stroke
 DOT_IN_PICTURE = 0.25  # a centre line shorter than this share of its own ink is a blob
 
 Pixels = npt.NDArray[np.uint8]
@@ -263,35 +266,49 @@ def _paper_behind(grey: Pixels, alpha: Pixels) -> int:
 
 
 def _find_ink(grey: Image.Image) -> Image.Image:
-    """Mode L, cropped to the ink, which is white on black whatever the paper was; at most 1024 pixels a side."""
+    """Mode L, cropped to the ink: black where there is paper, lighter the more ink; at most 1024 pixels a side."""
     grey = grey.reduce(max(1, -(-max(grey.size) // WORKING_SIDE)))
     levels = np.asarray(grey)
-    low, high = int(levels.min()), int(levels.max())
-    if high - low < CONTRAST:
+    light_paper = float(np.median(_border(levels))) * 2 > int(levels.min()) + int(levels.max())
+    ink = ImageOps.invert(grey) if light_paper else grey
+    ink = ImageChops.subtract(ink, _paper_under(ink))
+    if int(np.asarray(ink).max()) < CONTRAST:
         raise BlankDrawing
-    paper = float(np.median(_border(levels)))
-    ink = ImageOps.invert(grey) if paper * 2 > low + high else grey
-    box = ink.point(_above(_threshold(ink))).getbbox()
+    level = _threshold(ink)
+    box = ink.point(_above(level)).getbbox()
     if box is None:
         raise BlankDrawing
-    return ink.crop(box)
+    return ink.crop(box).point([min(255, value * 128 // level) for value in range(256)])
 
 
-def _border(grey: Pixels) -> Pixels:
-    return np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+def _border(levels: Pixels) -> Pixels:
+    return np.concatenate([levels[0], levels[-1], levels[:, 0], levels[:, -1]])
+
+
+def _paper_under(ink: Image.Image) -> Image.Image:
+    """The level of the paper at each pixel; all the same unless the border shows that light fell on it unevenly."""
+    border = _border(np.asarray(ink))
+    if np.subtract(*np.percentile(border, (90, 10))) < SHADE:
+        return Image.new("L", ink.size, int(np.median(border)))
+    small = ink.resize((SHADE_SIDE, SHADE_SIDE), Image.Resampling.BOX)
+    opened = small.filter(ImageFilter.MinFilter(SHADE_WINDOW)).filter(ImageFilter.MaxFilter(SHADE_WINDOW))
+    return opened.filter(ImageFilter.GaussianBlur(2)).resize(ink.size, Image.Resampling.BICUBIC)
 
 
 def _threshold(ink: Image.Image) -> int:
-    """The level halfway between the paper and the ink: Otsu's, "A threshold selection method", 1979."""
+    """The level halfway between the paper and the ink, at least a third of the darkest ink's.
+
+    Otsu, "A threshold selection method from gray-level histograms", 1979; where there is little ink on rough paper his
+    level falls among the paper's own, so it has a floor.
+    """
     counts = np.array(ink.histogram(), float)
     levels = np.arange(256)
     below, mass = counts.cumsum(), (counts * levels).cumsum()
     above = below[-1] - below
-    with np.errstate(divide="ignore", invalid="ignore"):
-        dark, light = mass / below, (mass[-1] - mass) / above
-        spread = np.nan_to_num(below * above * (dark - light) ** 2)
-    best = int(spread.argmax())
-    return int((dark[best] + light[best]) / 2)
+    parted = (below > 0) & (above > 0)
+    dark, light = mass / np.maximum(below, 1), (mass[-1] - mass) / np.maximum(above, 1)
+    best = int(np.where(parted, below * above * (dark - light) ** 2, -1).argmax())
+    return max(int((dark[best] + light[best]) / 2), int(counts.nonzero()[0].max()) // 3)
 
 
 def _above(level: int) -> list[int]:
@@ -303,25 +320,34 @@ def _image_from_ink(ink: Image.Image) -> Pixels:
     line = _coordinates(_thin(_mask(ink)))
     low, high = line.min(axis=0), line.max(axis=0)
     extent = int((high - low).max())
-    if extent <= DOT_IN_PICTURE * (SPAN * SCALE):
+    if extent <= DOT_IN_PICTURE * SPAN * SCALE:
         raise BlankDrawing
     scale = (SPAN - PEN) * SCALE / extent
     on_grid = np.rint((line - (low + high) / 2) * scale + (GRID - 1) / 2).astype(int)
     grid = np.zeros((GRID, GRID), np.uint8)
-    grid[on_grid[:, 1], on_grid[:, 0]] = 1
+    grid[on_grid[:, 1], on_grid[:, 0]] = 1  # gaps from enlarging are narrower than the pen
     return _shrink(_ink(int.from_bytes(np.packbits(grid).tobytes(), "big")))
 
 
 def _mask(ink: Image.Image) -> int:
     """The ink as bits, its larger side at the standard size, in the middle of the grid."""
-    side = int(SPAN * SCALE)
-    factor = side / max(ink.size)
+    factor = SPAN * SCALE / max(ink.size)
     size = max(1, round(ink.width * factor)), max(1, round(ink.height * factor))
-    level = int(_threshold(ink) * min(1.0, 2 * factor))  # a line thinner than a pixel of the grid must not vanish
-    mask = ink.resize(size, Image.Resampling.BICUBIC).point(_above(level), "1")
+    mask = _thicken(ink, int(1 / factor)).resize(size, Image.Resampling.BICUBIC).point(_above(127), "1")
     grid = Image.new("1", (GRID, GRID))
     grid.paste(mask, ((GRID - size[0]) // 2, (GRID - size[1]) // 2))
     return int.from_bytes(grid.tobytes(), "big")
+
+
+def _thicken(ink: Image.Image, factor: int) -> Image.Image:
+    """Reduced by a whole factor, each pixel the most inked of those it stands for: a thin line must not fade."""
+    if factor < 2:
+        return ink
+    levels = np.asarray(ink)
+    padding = [(0, -length % factor) for length in levels.shape]
+    padded = np.pad(levels, padding)
+    blocks = padded.reshape(padded.shape[0] // factor, factor, padded.shape[1] // factor, factor)
+    return Image.fromarray(blocks.max(axis=(1, 3)))
 
 
 def _coordinates(grid: int) -> npt.NDArray[np.int64]:
