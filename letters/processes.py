@@ -74,7 +74,7 @@ class Supervisor(Manager):
     def loop(self) -> None:
         """Run all until a signal comes, one of them ends or `still_wanted` objects; `failed` says what went wrong."""
         for number in SIGNALS:
-            if signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # ignored: nohup
                 signal.signal(number, self._ask_to_end)
         try:
             self._start()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
 from honcho.environ import parse_procfile
 
 from letters.embedded import EmbeddedRedis, RedisError
@@ -43,7 +44,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, end_with_parent: bool, **options: Any) -> None:
         parent = os.getppid() if end_with_parent else None
-        signal.signal(signal.SIGTERM, _interrupt)
+        for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts what goes to the background deaf to SIGINT
+            signal.signal(number, _interrupt)
         try:
             with only_one(settings.VAR_DIR / "up.lock"):
                 failed = self.run(parent)
@@ -59,14 +61,13 @@ class Command(BaseCommand):
         """Prepare, then run until something ends it. What went wrong, or nothing."""
         host, port = address()
         refuse_taken_port(host, port)
-        environment = {**os.environ, "PORT": str(port), "PYTHONUNBUFFERED": "1"}
-        environment["PATH"] = os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)))
+        environment = {**os.environ, **surroundings(port)}
         with contextlib.ExitStack() as stack:
             redis = None
             if not os.environ.get("REDIS_URL"):
                 redis = stack.enter_context(EmbeddedRedis(settings.VAR_DIR / "redis"))
                 environment["REDIS_URL"] = redis.url
-            staff = self.prepare(environment)
+            staff = self.prepare()
 
             def still_wanted() -> str:
                 if redis is not None and redis.ended():
@@ -78,26 +79,21 @@ class Command(BaseCommand):
             def on_started() -> None:
                 threading.Thread(target=self.announce, args=(host, port, staff), daemon=True).start()
 
-            supervisor = Supervisor(on_started=on_started, still_wanted=still_wanted, output=self.stdout)
+            supervisor = Supervisor(on_started=on_started, still_wanted=still_wanted)
             for name, command in procfile().items():
                 supervisor.add_process(name, command, env=environment, cwd=str(settings.BASE_DIR))
             supervisor.loop()
         return supervisor.failed
 
-    def prepare(self, environment: dict[str, str]) -> tuple[str, str] | None:
+    def prepare(self) -> tuple[str, str] | None:
         """Database, model, files, and the first staff user if there is none: its name and password."""
         self.stdout.write("Preparing the database, the model and the files")
         call_command("migrate", interactive=False, verbosity=0)
-        # In a process of its own: it loads the model, and we are about to fork.
-        manage = [sys.executable, "manage.py", "register_shipped", "--verbosity", "0"]
-        registering = subprocess.Popen(
-            manage, cwd=settings.BASE_DIR, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        call_command("register_shipped", stdout=io.StringIO())
         call_command("collectstatic", interactive=False, verbosity=0)
-        said, _ = registering.communicate()
-        if registering.returncode != 0:
-            raise CommandError(f"The model that ships with the code could not be registered:\n{said.strip()}")
-        return make_first_staff()
+        staff = make_first_staff()
+        connections.close_all()  # the processes are forked from here
+        return staff
 
     def announce(self, host: str, port: int, staff: tuple[str, str] | None) -> None:
         """Wait until the site says that it is ready, then say where it is."""
@@ -136,6 +132,14 @@ def address() -> tuple[str, int]:
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise CommandError(f"PORT is {port!r}; it must be a number from 1 to 65535.")
     return os.environ.get("HOST", "0.0.0.0" if settings.PRODUCTION else "127.0.0.1"), int(port)  # noqa: S104
+
+
+def surroundings(port: int) -> dict[str, str]:
+    """What the processes find in their environment: our programs first, and no warning that a container is root's."""
+    path = os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)))
+    silenced = "ignore:You're running the worker with superuser"
+    warnings = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), silenced)))
+    return {"PATH": path, "PORT": str(port), "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": warnings}
 
 
 def refuse_taken_port(host: str, port: int) -> None:
@@ -182,5 +186,5 @@ def wait_until_ready(host: str, port: int, patience: float) -> str:
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
-    """Before the processes run, a SIGTERM ends us as Ctrl-C does: Redis goes with us."""
+    """Before the processes run, a SIGTERM ends us as Ctrl-C does, and Redis with us."""
     raise KeyboardInterrupt
