@@ -1,0 +1,62 @@
+/** The case of all 52 letters, to choose the right one from: by a tap, by typing it, or with the arrow keys. */
+
+export class LetterCase {
+  constructor({ dialog, onChoice }) {
+    Object.assign(this, { dialog, onChoice });
+    this.keys = [...dialog.querySelectorAll("[data-character]")];
+    dialog.addEventListener("click", (event) => this.#clicked(event));
+    dialog.addEventListener("keydown", (event) => this.#typed(event));
+  }
+
+  get isOpen() {
+    return this.dialog.open;
+  }
+
+  /** Show it, with the likely characters marked and the first of them in focus. */
+  open(likely) {
+    for (const key of this.keys) key.classList.toggle("likely", likely.includes(key.dataset.character));
+    this.dialog.showModal();
+    (this.keys.find((key) => key.dataset.character === likely[0]) ?? this.keys[0]).focus();
+  }
+
+  #choose(character) {
+    this.dialog.close();
+    this.onChoice(character);
+  }
+
+  #clicked(event) {
+    const key = event.target.closest("[data-character]");
+    if (key) this.#choose(key.dataset.character);
+    else if (event.target === this.dialog || event.target.closest("#letters-close")) this.dialog.close();
+  }
+
+  #typed(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat && !event.key.startsWith("Arrow")) return;
+    if (/^[A-Za-z]$/.test(event.key)) {
+      event.preventDefault();
+      event.stopPropagation(); // answered here, not once more by the page
+      this.#choose(event.key);
+      return;
+    }
+    const next = this.#neighbour(event.key);
+    if (!next) return;
+    event.preventDefault();
+    next.focus();
+  }
+
+  /** The key that an arrow leads to: the nearest one in its direction. */
+  #neighbour(arrow) {
+    const index = this.keys.indexOf(document.activeElement);
+    if (index < 0) return null;
+    if (arrow === "ArrowLeft") return this.keys[index - 1];
+    if (arrow === "ArrowRight") return this.keys[index + 1];
+    if (arrow !== "ArrowUp" && arrow !== "ArrowDown") return null;
+    const here = this.keys[index].getBoundingClientRect();
+    const isBeyond = (box) => (arrow === "ArrowDown" ? box.top > here.top + 4 : box.top < here.top - 4);
+    const away = (box) => Math.abs(box.left - here.left) + 4 * Math.abs(box.top - here.top);
+    return this.keys
+      .map((key) => ({ key, box: key.getBoundingClientRect() }))
+      .filter(({ box }) => isBeyond(box))
+      .sort((a, b) => away(a.box) - away(b.box))[0]?.key;
+  }
+}
