@@ -48,10 +48,24 @@ call_command("register_shipped", verbosity=0)
 call_command("collectstatic", interactive=False, verbosity=0)
 """
 # What a developer may have set for a site of his own, and no site of ours is to see.
-FOREIGN = (
-    "ALLOWED_HOSTS CONN_MAX_AGE CSRF_TRUSTED_ORIGINS DEBUG DRAWINGS_PER_DAY DYNO HOST LETTERLOOP_ENV LOG_LEVEL PROXIES "
-    "SECRET_KEY_FALLBACKS THROTTLE_DRAWINGS THROTTLE_PREDICTIONS WEB_CONCURRENCY WEB_THREADS"
-).split()
+FOREIGN = [
+]
+    "ALLOWED_HOSTS",
+    "CONN_MAX_AGE",
+    "CSRF_TRUSTED_ORIGINS",
+    "DEBUG",
+    "DRAWINGS_PER_DAY",
+    "DYNO",
+    "HOST",
+    "LETTERLOOP_ENV",
+    "LOG_LEVEL",
+    "PROXIES",
+    "SECRET_KEY_FALLBACKS",
+    "THROTTLE_DRAWINGS",
+    "THROTTLE_PREDICTIONS",
+    "WEB_CONCURRENCY",
+    "WEB_THREADS",
+]
 OUR_KEYS = "letterloop*"  # every key of the site in Redis begins so
 CLAIM = "letterloop-tests:claimed"
 

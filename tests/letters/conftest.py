@@ -1,0 +1,43 @@
+"""The sites and visitors of these tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+
+import pytest
+
+from tests.letters.visitor import Visitor
+from tests.running import Site, running_site
+
+_addresses = count(1)
+
+
+@pytest.fixture
+def visitor(site: Site) -> Iterator[Visitor]:
+    """Somebody new."""
+    with Visitor(site) as somebody:
+        yield somebody
+
+
+@pytest.fixture(scope="session")
+def frail_site() -> Iterator[Site]:
+    """A site whose parts a test may break and must mend; its quotas are small, and a proxy names its visitors."""
+    env = {"DRAWINGS_PER_DAY": "5", "THROTTLE_PREDICTIONS": "60/min", "THROTTLE_DRAWINGS": "60/min", "PROXIES": "1"}
+    with running_site(own_redis=True, processes=1, env=env) as started:
+        yield started
+
+
+@pytest.fixture
+def frail_visitor(frail_site: Site) -> Iterator[Callable[[], Visitor]]:
+    """Makes visitors of the frail site, each at an address of his own, so that none uses up another's throttle."""
+    made: list[Visitor] = []
+
+    def make() -> Visitor:
+        number = next(_addresses)
+        made.append(Visitor(frail_site, f"10.0.{number // 256}.{number % 256}"))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
