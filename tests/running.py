@@ -49,7 +49,6 @@ call_command("collectstatic", interactive=False, verbosity=0)
 """
 # What a developer may have set for a site of his own, and no site of ours is to see.
 FOREIGN = [
-]
     "ALLOWED_HOSTS",
     "CONN_MAX_AGE",
     "CSRF_TRUSTED_ORIGINS",
