@@ -41,7 +41,7 @@ CONTRAST = 32  # of 255; less than this between ink and paper is noise
 SHADE = 24  # of 255; paper whose border differs by more than this is unevenly lit
 SHADE_SIDE = 64  # pixels of the picture in which uneven light is measured
 SHADE_WINDOW = 21  # of those pixels; wider than any stroke
-DOT_IN_PICTURE = 0.25  # a centre line shorter than this share of its own ink is a blob
+BLOB = 0.6  # ink thicker than this share of its own size is a blob, and no letter
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -131,18 +131,30 @@ def image_from_strokes(strokes: object, canvas: object = None) -> Pixels:
     if not valid:
         raise BlankDrawing
     points = np.array([point[:2] for point in chain.from_iterable(valid)])
-    low, high = points.min(axis=0), points.max(axis=0)
-    extent = float((high - low).max())
-    if extent <= _dot_extent(canvas, float(np.abs(points).max())):
+    if _extent(points) <= _dot_extent(canvas, float(np.abs(points).max())):
         raise BlankDrawing
-    scale = (SPAN - PEN) * SCALE / extent
-    on_grid = np.rint((points - (low + high) / 2) * scale + (GRID - 1) / 2).astype(int)
-    return _shrink(_ink(_draw(on_grid.tolist(), [len(stroke) for stroke in valid])))
+    return _shrink(_ink(_draw(_fit(points).tolist(), [len(stroke) for stroke in valid])))
+
+
+def _extent(points: npt.NDArray[Any]) -> float:
+    """The larger side of the points' box."""
+    return float((points.max(axis=0) - points.min(axis=0)).max())
 
 
 def _dot_extent(canvas: Any, farthest: float) -> float:
     side = max(canvas) if canvas is not None else 0.0
     return max(DOT * side, 1e-9 * farthest)  # the second: what rounding of floats alone can make of one point
+
+
+def _fit(points: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """(N, 2) whole places on the grid: centred, and as large as leaves room for the pen.
+
+    The middle is a whole place: were it between two, the axis of a symmetric letter would fall on either by chance.
+    """
+    middle = (points.max(axis=0) + points.min(axis=0)) / 2
+    scale = (SPAN - PEN) * SCALE / _extent(points)
+    places: npt.NDArray[np.float64] = np.rint((points - middle) * scale + GRID // 2)
+    return places.astype(np.int64)
 
 
 def _draw(points: list[list[int]], lengths: list[int]) -> int:
@@ -182,7 +194,7 @@ def _kernel() -> npt.NDArray[np.float32]:
     Its weights are integers that sum to 2048: products and sums stay below 2**24, so float32 holds them exactly and
     no order of summation, which differs between machines, can change a bit.
     """
-    centres = (np.arange(SIZE) + 0.5) * SCALE - 0.5
+    centres = (np.arange(SIZE) + 0.5) * SCALE  # a place on the grid is a point, see _fit
     distance = (np.arange(-GRID, 2 * GRID)[None, :] - centres[:, None]) / SCALE
     bicubic = _cubic(np.abs(distance))
     reach = int(4 * SIGMA * SCALE) + 1
@@ -317,13 +329,7 @@ def _above(level: int) -> list[int]:
 
 def _image_from_ink(ink: Image.Image) -> Pixels:
     """Thin cropped ink to its centre line, bring that to the standard size, ink it with the standard pen."""
-    line = _coordinates(_thin(_mask(ink)))
-    low, high = line.min(axis=0), line.max(axis=0)
-    extent = int((high - low).max())
-    if extent <= DOT_IN_PICTURE * SPAN * SCALE:
-        raise BlankDrawing
-    scale = (SPAN - PEN) * SCALE / extent
-    on_grid = np.rint((line - (low + high) / 2) * scale + (GRID - 1) / 2).astype(int)
+    on_grid = _fit(_coordinates(_thin(_mask(ink))))
     grid = np.zeros((GRID, GRID), np.uint8)
     grid[on_grid[:, 1], on_grid[:, 0]] = 1  # gaps from enlarging are narrower than the pen
     return _shrink(_ink(int.from_bytes(np.packbits(grid).tobytes(), "big")))
@@ -357,13 +363,17 @@ def _coordinates(grid: int) -> npt.NDArray[np.int64]:
 
 
 def _thin(ink: int) -> int:
-    """The centre line, one pixel wide: Guo and Hall, "Parallel thinning with two-subiteration algorithms", 1989."""
-    while True:
+    """The centre line, one pixel wide: Guo and Hall, "Parallel thinning with two-subiteration algorithms", 1989.
+
+    Each round takes one layer off, so the rounds tell how thick the ink is. Raises BlankDrawing for a blob.
+    """
+    for _ in range(int(BLOB * SPAN * SCALE / 2)):
         before = ink
         ink &= ~_removable(ink, odd=True)
         ink &= ~_removable(ink, odd=False)
         if ink == before:
             return ink
+    raise BlankDrawing
 
 
 def _removable(ink: int, *, odd: bool) -> int:
