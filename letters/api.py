@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import time
 import uuid
 from typing import Any
@@ -30,6 +31,7 @@ from ml.preprocess import validate_strokes as judge_strokes
 IMAGE_BYTES = 2 * 1024 * 1024
 MINE_SHOWN = 200
 MAP_POINTS = 3_700
+IDEMPOTENCY_KEY = re.compile("[!-~]{8,128}")
 
 STATUS = {
     "blank_drawing": status.HTTP_422_UNPROCESSABLE_ENTITY,
@@ -78,6 +80,8 @@ def answer_error(error: Exception, context: dict[str, Any]) -> Response | None:
         return _error(error.default_code, str(error.detail), http=error.status_code)
     if isinstance(error, Http404):
         return _error("not_found", "there is nothing at this address")
+    if isinstance(error, RecursionError):
+        return _error("not_json", "the JSON is nested too deeply")
     if isinstance(error, SuspiciousOperation | UnicodeDecodeError):
         return _error("invalid", "the request cannot be read")
     return None
@@ -86,7 +90,8 @@ def answer_error(error: Exception, context: dict[str, Any]) -> Response | None:
 def _error(
     code: str, message: str, field: str | None = None, *, http: int | None = None, retry_after: int | None = None
 ) -> Response:
-    body = {"code": code, "message": message} | ({"field": field} if field else {})
+    sayable = message.encode(errors="replace").decode()  # it may quote half a character, which no answer can hold
+    body = {"code": code, "message": sayable} | ({"field": field} if field else {})
     headers = {"Retry-After": str(retry_after)} if retry_after else None
     return Response(body, status=http or STATUS.get(code, status.HTTP_400_BAD_REQUEST), headers=headers)
 
@@ -241,8 +246,10 @@ class DrawingsView(APIView):
 
 def _idempotency_key(request: Request) -> str:
     key: str = request.headers.get("Idempotency-Key", "")
-    if key and not (8 <= len(key) <= 128 and key.isascii() and key.isprintable()):
-        raise Invalid("an Idempotency-Key has 8 to 128 printable ASCII characters", field="Idempotency-Key")
+    if key and not IDEMPOTENCY_KEY.fullmatch(key):
+        raise Invalid(
+            "an Idempotency-Key has 8 to 128 printable ASCII characters, none of them a space", field="Idempotency-Key"
+        )
     return key
 
 
