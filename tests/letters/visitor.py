@@ -84,11 +84,13 @@ def scaled(strokes: Strokes, factor: float, dx: float = 0, dy: float = 0) -> Str
     return [[[x * factor + dx, y * factor + dy] for x, y in stroke] for stroke in strokes]
 
 
-def picture(strokes: Strokes = Z, size: tuple[int, int] = (200, 200), kind: str = "PNG") -> bytes:
-    """A file with the letter in black on white."""
+def picture(strokes: Strokes = Z, *, size: tuple[int, int] = (200, 200), kind: str = "PNG", dot: int = 0) -> bytes:
+    """A file with the letter in black on white, or with no more than a dot of that radius."""
     image = Image.new("L", size, 255)
-    for stroke in strokes:
+    for stroke in [] if dot else strokes:
         ImageDraw.Draw(image).line([(x, y) for x, y in stroke], fill=0, width=12)
+    if dot:
+        ImageDraw.Draw(image).circle((100, 100), dot, fill=0)
     file = io.BytesIO()
     image.save(file, kind)
     return file.getvalue()

@@ -1,0 +1,151 @@
+"""What a visitor sees when a part of the site is down or slow, and that all goes on once it is back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+
+from tests.letters.visitor import CANVAS, Visitor, Z, refused
+from tests.running import Site, wait_for
+
+PROMISED = 3.0  # seconds in which a visitor is told that the model cannot be reached
+BODY = {"strokes": Z, "canvas": CANVAS}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def visitor(frail_visitor: Callable[[], Visitor]) -> Visitor:
+    return frail_visitor()
+
+
+@pytest.fixture(autouse=True)
+def _mended(frail_site: Site) -> Iterator[None]:
+    """Whatever a test stops runs again after it."""
+    frail_site.wait_until_ready()
+    yield
+    assert frail_site.redis
+    for part in (frail_site.redis, frail_site.worker):
+        if part.runs():
+            part.resume()
+        else:
+            part.start()
+    frail_site.wait_until_ready()
+
+
+def told_in_time(visitor: Visitor) -> None:
+    """The 503 of a prediction: within the time promised, with the time to come again."""
+    started = time.monotonic()
+    response = visitor.post("/api/v1/predictions", json=BODY)
+    took = time.monotonic() - started
+    refused(response, 503, "inference_unavailable")
+    assert 1 <= int(response.headers["Retry-After"]) <= 60
+    assert took < PROMISED
+
+
+def missing(site: Site) -> dict[str, str]:
+    """What /readyz says is wrong, by part."""
+    response = requests.get(site.base_url + "/readyz", timeout=60)
+    value = response.json()
+    assert (response.status_code, value["ready"]) == (503, False), value
+    return {name: state for name, state in value["checks"].items() if state != "ok"}
+
+
+def lives(site: Site) -> bool:
+    return requests.get(site.base_url + "/healthz", timeout=60).status_code == 200
+
+
+def test_it_works(frail_site: Site) -> None:
+    value = requests.get(frail_site.base_url + "/readyz", timeout=60).json()
+    assert value == {"ready": True, "checks": dict.fromkeys(("database", "broker", "model", "inference"), "ok")}
+
+
+def test_the_worker_is_slow(frail_site: Site, visitor: Visitor) -> None:
+    token = visitor.predict()["token"]
+    frail_site.worker.pause()
+    told_in_time(visitor)
+    assert list(missing(frail_site)) == ["inference"]
+    assert lives(frail_site)
+    kept = visitor.keep(token=token)  # who was answered before can keep the drawing now
+    frail_site.worker.resume()
+    frail_site.wait_until_ready()
+    assert visitor.predict()["label"]
+    assert visitor.see(kept["id"], kept["receipt"]).status_code == 200
+
+
+def test_many_wait_for_a_slow_worker(frail_site: Site, visitor: Visitor) -> None:
+    """Each thread of the web server waits for itself: nobody is told later because others wait as well."""
+    visitor.predict()
+    frail_site.worker.pause()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(told_in_time, [Visitor(frail_site, f"10.8.0.{number}") for number in range(8)]))
+
+
+def test_a_prediction_that_nobody_waits_for_any_longer_holds_up_no_other(frail_site: Site, visitor: Visitor) -> None:
+    frail_site.worker.pause()
+    for _ in range(3):
+        told_in_time(visitor)
+    frail_site.worker.resume()
+    frail_site.wait_until_ready()
+    assert visitor.predict()["label"]
+
+
+def test_the_worker_is_killed(frail_site: Site, visitor: Visitor) -> None:
+    kept = visitor.keep()
+    frail_site.worker.kill()
+    told_in_time(visitor)
+    assert list(missing(frail_site)) == ["inference"]
+    assert lives(frail_site)
+    frail_site.worker.start()
+    frail_site.wait_until_ready()
+    assert visitor.predict()["label"]
+    assert visitor.see(kept["id"], kept["receipt"]).status_code == 200
+
+
+def test_redis_is_down(frail_site: Site, visitor: Visitor) -> None:
+    assert frail_site.redis
+    token = visitor.predict()["token"]
+    frail_site.redis.kill()
+    told_in_time(visitor)
+    assert set(missing(frail_site)) == {"broker", "inference"}
+    assert lives(frail_site)
+    kept = visitor.keep(token=token)  # what needs no model goes on without Redis
+    for page in ("/", "/samples", "/about", "/mine"):
+        assert visitor.get(page).status_code == 200, page
+    frail_site.redis.start()
+    frail_site.wait_until_ready()
+    assert visitor.predict()["label"]
+    assert visitor.see(kept["id"], kept["receipt"]).status_code == 200
+
+
+def test_redis_does_not_answer(frail_site: Site, visitor: Visitor) -> None:
+    assert frail_site.redis
+    visitor.predict()
+    frail_site.redis.pause()
+    told_in_time(visitor)
+    assert "broker" in missing(frail_site)
+    frail_site.redis.resume()
+    frail_site.wait_until_ready()
+    assert visitor.predict()["label"]
+
+
+def test_the_web_process_is_killed(frail_site: Site, visitor: Visitor) -> None:
+    """All that it knew is in the database, and in the cookie of the visitor."""
+    kept = visitor.keep()
+    frail_site.web.kill()
+    wait_for(lambda: _refuses(frail_site), "the port is free")
+    frail_site.web.start()
+    frail_site.wait_until_ready()
+    assert [each["id"] for each in visitor.get("/api/v1/drawings/mine").json()["drawings"]] == [kept["id"]]
+
+
+def _refuses(site: Site) -> bool:
+    try:
+        requests.get(site.base_url + "/healthz", timeout=5)
+    except requests.ConnectionError:
+        return True
+    return False
