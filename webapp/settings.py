@@ -10,6 +10,7 @@ from typing import Any
 import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
+from kombu import Queue
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.FileAwareEnv()
@@ -151,6 +152,13 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_POOL_LIMIT = 40  # no less than the threads of a web process
 CELERY_TASK_DEFAULT_QUEUE = "training"
+CELERY_TASK_QUEUES = [
+    # A prediction that its worker took with it is not brought back hours later: its visitor is long gone, and to keep
+    # account of it costs two of the three round trips to Redis that a prediction takes in the worker.
+    Queue("inference", routing_key="inference", no_ack=True),
+    Queue("training", routing_key="training"),
+    Queue("maps", routing_key="maps"),
+]
 CELERY_TASK_ROUTES = {"letters.tasks.predict": {"queue": "inference"}}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
