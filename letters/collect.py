@@ -8,6 +8,7 @@ import json
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,25 +49,31 @@ def predict(image: npt.NDArray[np.uint8]) -> Reading:
 
     Raises NoModel, and InferenceUnavailable when no worker answers in time.
     """
-    from letters import tasks
-
     model = registry.current()
-    address = reply.new_address()
-    try:
-        tasks.predict.apply_async(
-            (model.digest, base64.b64encode(image.tobytes()).decode(), address),
-            expires=settings.PREDICTION_TIMEOUT,  # nobody waits any longer
-            retry=False,
-        )
-        answer = json.loads(reply.wait(address, settings.PREDICTION_TIMEOUT))
-    except (OperationalError, reply.NoReply) as error:
-        raise errors.InferenceUnavailable from error
-    if "error" in answer:
-        raise errors.InferenceUnavailable
+    answer = ask_worker(model.digest, image.tobytes())
     probabilities = dict(zip(CLASSES, answer["probabilities"], strict=True))
     label = max(probabilities, key=probabilities.__getitem__)
     x, y = answer["point"]
     return Reading(label, probabilities[label], probabilities, (x, y), model)
+
+
+def ask_worker(digest: str, image: bytes) -> dict[str, Any]:
+    """The answer of `tasks.predict`. Raises InferenceUnavailable."""
+    from letters import tasks
+
+    address = reply.new_address()
+    try:
+        tasks.predict.apply_async(
+            (digest, base64.b64encode(image).decode(), address),
+            expires=settings.PREDICTION_TIMEOUT,  # nobody waits any longer
+            retry=False,
+        )
+        answer: dict[str, Any] = json.loads(reply.wait(address, settings.PREDICTION_TIMEOUT))
+    except (OperationalError, reply.NoReply) as error:
+        raise errors.InferenceUnavailable from error
+    if "error" in answer:
+        raise errors.InferenceUnavailable
+    return answer
 
 
 def fingerprint_of(strokes: Strokes, width: float, height: float) -> str:

@@ -6,7 +6,7 @@ import base64
 import json
 import logging
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from celery import shared_task
@@ -31,14 +31,18 @@ def _predictor(digest: str) -> Predictor:
 def predict(digest: str, image: str, address: str) -> None:
     """Answer what a registered model reads in a 28x28 image (base64 of its 784 bytes)."""
     try:
-        prediction = _predictor(digest).predict(np.frombuffer(base64.b64decode(image), np.uint8).reshape(28, 28))
-        x, y = registry.reference_map(digest).place(prediction.features)
+        answer = read(_predictor(digest), digest, base64.b64decode(image))
     except BadArtifact as problem:
         log.error("cannot predict: %s", problem)
-        reply.send(address, json.dumps({"error": str(problem)}).encode())
-        return
-    answer = {
+        answer = {"error": str(problem)}
+    reply.send(address, json.dumps(answer).encode())
+
+
+def read(predictor: Predictor, digest: str, image: bytes) -> dict[str, Any]:
+    """What a model makes of an image's 784 bytes, in values that fit into JSON."""
+    prediction = predictor.predict(np.frombuffer(image, np.uint8).reshape(28, 28))
+    x, y = registry.reference_map(digest).place(prediction.features)
+    return {
         "probabilities": [round(each, 6) for each in prediction.probabilities.tolist()],
         "point": [round(float(x), 4), round(float(y), 4)],
     }
-    reply.send(address, json.dumps(answer).encode())
