@@ -1,0 +1,81 @@
+"""The measurements as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+GOALS = {  # figure: (whether smaller is better, goal)
+    "predict_http_median_ms": (True, 15.0),
+    "predict_http_p99_ms": (True, 60.0),
+    "throughput_32_ratio": (False, 0.5),
+    "throughput_errors": (True, 0.0),
+    "web_rss_mb": (True, 150.0),
+    "inference_rss_mb": (True, 250.0),
+}
+WIDTHS = (46, 12, 13, 11)
+
+
+def table(figures: Mapping[str, float], machine: str) -> str:
+    """All of it, with ratios and goals."""
+    rule = "  " + "─" * (sum(WIDTHS) + 6)
+    lines = ["", f"  {machine}", rule, _row("one prediction", "median ms", "to LiteRT", "goal"), rule]
+    lines += [_speed(figures, *each) for each in _ALONE]
+    lines += [rule, _row("32 clients at once", "a second", "to in process", "goal"), rule]
+    lines += [_rate(figures, *each) for each in _TOGETHER]
+    lines += [rule, _row("processor time a prediction", "ms", "to in process", ""), rule]
+    lines += [_cost(figures, *each) for each in _COSTS]
+    lines += [rule, _row("memory", "MB", "", "goal"), rule]
+    lines += [_plain(figures, *each) for each in _MEMORY]
+    return "\n".join([*lines, rule, ""])
+
+
+_ALONE = (
+    ("LiteRT in process: the limit", "predict_litert_median_ms"),
+    ("over HTTP, through web and worker", "predict_http_median_ms"),
+    ("    its 99th percentile", "predict_http_p99_ms"),
+    ("model.predict in process: the old demo", "predict_keras_median_ms"),
+)
+_TOGETHER = (
+    ("through web and worker", "throughput_32"),
+    ("the same view with LiteRT in process", "throughput_32_inprocess"),
+)
+_COSTS = (
+    ("web", "cpu_ms_web"),
+    ("worker and Redis", "cpu_ms_worker"),
+    ("the same view with LiteRT in process", "cpu_ms_inprocess"),
+    ("this load generator, beside them", "cpu_ms_generator"),
+)
+_MEMORY = (("largest web process", "web_rss_mb"), ("inference worker", "inference_rss_mb"))
+
+
+def _row(*cells: str) -> str:
+    first, *others = cells
+    numbers = "  ".join(cell.rjust(width) for cell, width in zip(others, WIDTHS[1:], strict=True))
+    return f"  {first.ljust(WIDTHS[0])}  {numbers}".rstrip()
+
+
+def _speed(figures: Mapping[str, float], words: str, name: str) -> str:
+    times = figures[name] / figures["predict_litert_median_ms"]
+    return _row(words, f"{figures[name]:.2f}", f"{times:.1f} x", _goal(figures, name))
+
+
+def _rate(figures: Mapping[str, float], words: str, name: str) -> str:
+    share = figures[name] / figures["throughput_32_inprocess"]
+    goal = _goal(figures, "throughput_32_ratio") if name == "throughput_32" else ""
+    return _row(words, f"{figures[name]:.0f}", f"{share:.2f} x", goal)
+
+
+def _cost(figures: Mapping[str, float], words: str, name: str) -> str:
+    return _row(words, f"{figures[name]:.2f}", f"{figures[name] / figures['cpu_ms_inprocess']:.2f} x", "")
+
+
+def _plain(figures: Mapping[str, float], words: str, name: str) -> str:
+    return _row(words, f"{figures[name]:.0f}", "", _goal(figures, name))
+
+
+def _goal(figures: Mapping[str, float], name: str) -> str:
+    if name not in GOALS:
+        return ""
+    is_less, goal = GOALS[name]
+    met = figures[name] <= goal if is_less else figures[name] >= goal
+    return f"{'≤' if is_less else '≥'} {goal:g} {'✓' if met else '✗'}"
