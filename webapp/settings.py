@@ -16,7 +16,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.FileAwareEnv()
 env.read_env(BASE_DIR / ".env")
 
-# Many processes share few cores. The threads that OpenBLAS would start in each of them wait for one another by spinning:
+# Many processes share few cores. The threads that OpenBLAS would start in each wait for one another by spinning:
 # to place a letter among the reference letters took 22 ms with them on a busy machine, and takes 2 ms without.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy is imported, which is after the settings
 
