@@ -42,7 +42,7 @@ NO_COMPILER = (  # what setuptools, make, meson and CMake say without one
     "CMAKE_C_COMPILER not set",
     "Python.h: No such file",
 )
-NO_NETWORK = ("name resolution", "NewConnectionError", "ConnectTimeoutError", "Network is unreachable")
+NO_NETWORK = ("after connection broken by", "name resolution", "Network is unreachable")
 
 
 class SetupError(Exception):
