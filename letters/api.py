@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 import re
 import time
 import uuid
@@ -15,6 +16,7 @@ from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
 from django.http import Http404
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer, extend_schema
+from redis import RedisError
 from rest_framework import exceptions, parsers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -27,6 +29,8 @@ from letters.errors import Refusal
 from letters.models import ModelVersion, Serving
 from ml.preprocess import PREPROCESS_VERSION, InvalidImage, PreprocessError, image_from_file, image_from_strokes
 from ml.preprocess import validate_strokes as judge_strokes
+
+log = logging.getLogger(__name__)
 
 IMAGE_BYTES = 2 * 1024 * 1024
 MINE_SHOWN = 200
@@ -165,11 +169,22 @@ def _refusals(*statuses: int) -> dict[int, Any]:
     return {each: OpenApiResponse(s.ErrorSerializer) for each in statuses}
 
 
+class Throttle(ScopedRateThrottle):
+    """Requests of an address are counted in Redis. Where it does not answer nobody is refused for that."""
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        try:
+            return super().allow_request(request, view)
+        except RedisError as problem:
+            log.warning("requests are not counted: %s", problem)
+            return True
+
+
 class PredictionsView(APIView):
     """Read a drawing."""
 
     parser_classes = (parsers.JSONParser, parsers.MultiPartParser)
-    throttle_classes = (ScopedRateThrottle,)
+    throttle_classes = (Throttle,)
     throttle_scope = "predictions"
 
     @extend_schema(
@@ -210,7 +225,7 @@ class PredictionsView(APIView):
 class DrawingsView(APIView):
     """Keep a drawing."""
 
-    throttle_classes = (ScopedRateThrottle,)
+    throttle_classes = (Throttle,)
     throttle_scope = "drawings"
 
     @extend_schema(

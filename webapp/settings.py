@@ -126,7 +126,7 @@ CACHES = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "letterloop",
-        "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
+        "OPTIONS": {"socket_timeout": 0.5, "socket_connect_timeout": 0.5},  # a visitor waits for this and the broker
     }
 }
 MEDIA_ROOT = VAR_DIR / "media"  # model artefacts; never served by the site
