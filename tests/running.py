@@ -147,6 +147,10 @@ class Part:
                 self._process.wait(STOP_TIMEOUT)
         self.kill()
 
+    def runs(self) -> bool:
+        """Whether it was started and has not ended; one that is paused runs."""
+        return self._process is not None and self._process.poll() is None
+
     def ended(self) -> bool:
         """Whether it ended by itself."""
         return self._process is not None and self._process.poll() is not None
