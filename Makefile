@@ -4,6 +4,15 @@ BOOTSTRAP = $(PYTHON) scripts/bootstrap.py
 VENV = .venv/bin
 ARGS ?=
 
+# Data that cannot be in the repository: a folder `shared` beside the checkout may hold it.
+SHARED = $(abspath ../shared)
+ifneq ($(wildcard $(SHARED)/emnist/emnist.zip),)
+export EMNIST_ARCHIVE ?= $(SHARED)/emnist/emnist.zip
+endif
+ifneq ($(wildcard $(SHARED)/strokes/chars74k-dev.jsonl),)
+export LETTERLOOP_STROKES ?= $(SHARED)/strokes/chars74k-dev.jsonl
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help run test lint format bench train env lock clean
 
@@ -28,7 +37,7 @@ format: env  ## let ruff put the code in order
 bench: env  ## measure speed and memory; writes var/bench.json
 	$(VENV)/python -m benchmarks.run $(ARGS)
 
-train: env  ## train the model that ships, into var/model (EMNIST_ARCHIVE names an archive at hand)
+train: env  ## train the model that ships, into var/model (ARGS for its options)
 	$(VENV)/python -m ml.train --output var/model $(ARGS)
 
 env:  ## .venv with all that tests and checks need

@@ -1,4 +1,4 @@
-"""What `make test` does: find what the tests can use on this machine, run them, and say what was not run and why.
+"""What `make test` does: bring what the tests use on this machine, run them, and say what was not run and why.
 
 .venv/bin/python scripts/run_tests.py [pytest's own arguments]
 """
@@ -20,12 +20,9 @@ import browser  # noqa: E402
 
 from letters.embedded import EmbeddedRedis  # noqa: E402
 
-SHARED = {  # what a checkout may have beside it
-    "EMNIST_ARCHIVE": (ROOT.parent / "shared/emnist/emnist.zip", "tests on EMNIST: EMNIST_ARCHIVE names no archive"),
-    "LETTERLOOP_STROKES": (
-        ROOT.parent / "shared/strokes/chars74k-dev.jsonl",
-        "tests on letters drawn by people: LETTERLOOP_STROKES names no file of them",
-    ),
+DATA = {
+    "EMNIST_ARCHIVE": "tests on EMNIST: EMNIST_ARCHIVE names no archive",
+    "LETTERLOOP_STROKES": "tests on letters that people drew: LETTERLOOP_STROKES names no file of them",
 }
 
 
@@ -50,23 +47,17 @@ def main() -> int:
         if not os.environ.get("REDIS_URL"):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="letterloop-redis-"))
             os.environ["REDIS_URL"] = stack.enter_context(EmbeddedRedis(Path(folder))).url
-        missing = find_data() + find_browser()
+        missing = missing_data() + missing_browser()
         return int(pytest.main(sys.argv[1:], plugins=[NotRun(missing)]))
 
 
-def find_data() -> list[str]:
-    """Point the environment at the data beside the checkout; what is not there, in words."""
-    missing = []
-    for name, (path, without) in SHARED.items():
-        if not os.environ.get(name) and path.is_file():
-            os.environ[name] = str(path)
-        if not Path(os.environ.get(name, "")).is_file():
-            missing.append(without)
-    return missing
+def missing_data() -> list[str]:
+    """What cannot be run without data, in words."""
+    return [words for name, words in DATA.items() if not Path(os.environ.get(name, "")).is_file()]
 
 
-def find_browser() -> list[str]:
-    """Point LETTERLOOP_CHROMIUM at a browser; what cannot be run without one, in words."""
+def missing_browser() -> list[str]:
+    """Point LETTERLOOP_CHROMIUM at a browser, perhaps a new one; what cannot be run without one, in words."""
     found = browser.present() or browser.install()
     if found:
         os.environ["LETTERLOOP_CHROMIUM"] = found
