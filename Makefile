@@ -23,7 +23,7 @@ run:  ## the whole site on this machine; PORT=8080 make run for another port, Ct
 	@exec $(BOOTSTRAP) run
 
 test: env  ## all tests; ARGS='-k name' for some of them
-	@exec $(VENV)/python scripts/run_tests.py $(ARGS)
+	@exec $(VENV)/python -m scripts.run_tests $(ARGS)
 
 lint: env  ## ruff and mypy
 	$(VENV)/ruff check .

@@ -111,7 +111,9 @@ def ensure_environment(purpose: str) -> None:
         if is_installed(purpose, wanted):
             return
         make_venv()
-        install(["-r", REQUIREMENTS[purpose]], first_time=not os.path.exists(stamp("run")))
+        once = "" if os.path.exists(stamp("run")) else " (about 450 MB to download; this once, some minutes)"
+        say("Installing the requirements" + once)
+        install(["-r", REQUIREMENTS[purpose]])
         ensure_redis()
         for each in ("run", purpose):  # the development requirements hold the others
             with open(stamp(each), "w") as opened:
@@ -171,9 +173,8 @@ def make_venv() -> None:
     raise SetupError("Could not create .venv:\n%s" % said)
 
 
-def install(what: "list[str]", first_time: bool = False) -> None:
+def install(what: "list[str]") -> None:
     """Install with pip, what is needed in turn pinned by the lock file. Raises SetupError."""
-    say("Installing the requirements" + (" (about 450 MB to download; this once, some minutes)" if first_time else ""))
     quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
     command = [VENV_PYTHON, "-m", "pip", "install", *quiet, "--prefer-binary", "-c", LOCK, *what]
     with open(LOG, "wb") as log:

@@ -1,6 +1,6 @@
 """What `make test` does: bring what the tests use on this machine, run them, and say what was not run and why.
 
-.venv/bin/python scripts/run_tests.py [pytest's own arguments]
+.venv/bin/python -m scripts.run_tests [pytest's own arguments]
 """
 
 from __future__ import annotations
@@ -13,13 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from letters.embedded import EmbeddedRedis
+from scripts import browser
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
-
-import browser  # noqa: E402
-
-from letters.embedded import EmbeddedRedis  # noqa: E402
-
 DATA = {
     "EMNIST_ARCHIVE": "tests on EMNIST: EMNIST_ARCHIVE names no archive",
     "LETTERLOOP_STROKES": "tests on letters that people drew: LETTERLOOP_STROKES names no file of them",
