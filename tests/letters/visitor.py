@@ -38,7 +38,7 @@ class Visitor(requests.Session):
     def request(self, method: str, url: str, *args: Any, **options: Any) -> requests.Response:  # type: ignore[override]
         """`url` is a path of the site."""
         options.setdefault("timeout", 60)
-        options.setdefault("allow_redirects", False)
+        options["allow_redirects"] = False
         return super().request(method, self.site.base_url + url, *args, **options)
 
     def predict(self, strokes: Strokes = Z, canvas: dict[str, float] = CANVAS) -> dict[str, Any]:
