@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from ml import network, train
+from ml.emnist import Letters
+from ml.labels import CLASS_COUNT, CLASSES
+from ml.preprocess import image_from_strokes
+from tests.ml.glyphs import GLYPHS
+
+TINY = train.TrainConfig(network="tiny", epochs=2, batch_size=37, validation_per_class=1, ema=0.5)
+
+
+@pytest.fixture(scope="module")
+def letters() -> Letters:
+    """Six images of each class; the classes without a letter of ours are stripes."""
+    images = []
+    for index, label in enumerate(CLASSES):
+        stripes = np.zeros((28, 28), np.uint8)
+        stripes[4:24, 4 + index % 20] = stripes[4 + index // 2, 4:24] = 255
+        images.append(image_from_strokes(GLYPHS[label]) if label in GLYPHS else stripes)
+    return Letters(np.repeat(np.stack(images), 6, axis=0), np.repeat(np.arange(37, dtype=np.uint8), 6))
+
+
+def test_validation_is_cut_from_train_and_shares_nothing_with_it(letters: Letters) -> None:
+    numbered = Letters(np.zeros((222, 28, 28), np.uint8), letters.labels)
+    numbered.images[:, 0, 0] = np.arange(222)
+    kept, validation = train.split_validation(numbered, per_class=2, seed=0)
+    assert validation.counts().tolist() == [2] * 37
+    assert kept.counts().tolist() == [4] * 37
+    everything = np.concatenate([kept.images[:, 0, 0], validation.images[:, 0, 0]])
+    assert sorted(everything.tolist()) == list(range(222))
+
+
+def test_the_cut_depends_on_the_seed_alone(letters: Letters) -> None:
+    numbered = Letters(np.arange(222, dtype=np.uint8)[:, None, None] + np.zeros((28, 28), np.uint8), letters.labels)
+    one, same, other = (train.split_validation(numbered, 2, seed)[1].images for seed in (1, 1, 2))
+    assert (one == same).all()
+    assert not (one == other).all()
+
+
+@pytest.mark.parametrize("balance", [0, 0.5, 1])
+def test_a_quota_lies_between_the_counts_and_all_alike(balance: float) -> None:
+    counts = np.full(CLASS_COUNT, 100)
+    counts[0], counts[1] = 10_000, 0
+    quota = train.class_quota(counts, balance)
+    assert quota[1] == 0
+    assert quota.sum() == pytest.approx(counts.sum(), abs=CLASS_COUNT)
+    assert quota[0] / quota[2] == pytest.approx(100**balance, rel=0.02)
+
+
+def test_batches_hold_each_class_by_its_quota(letters: Letters) -> None:
+    batches = train.Batches(letters, replace(TINY, balance=0))
+    images, expected = zip(*(batches[index] for index in range(len(batches))), strict=True)
+    assert images[0].shape == (37, 28, 28, 1)
+    assert images[0].dtype == np.uint8
+    assert np.concatenate(expected).sum(axis=0).tolist() == [6] * 37
+
+
+def test_an_image_stays_with_its_label(letters: Letters) -> None:
+    images, expected = train.Batches(letters, TINY)[0]
+    for image, row in zip(images[..., 0], expected, strict=True):
+        assert (image == letters.images[6 * int(row.argmax())]).all()
+
+
+def test_an_epoch_depends_on_the_seed_and_its_number_alone(letters: Letters) -> None:
+    going_on = train.Batches(letters, TINY)
+    first = going_on[0][1]
+    going_on.on_epoch_end()
+    resumed = train.Batches(letters, TINY, first_epoch=1)
+    assert (going_on[0][1] == resumed[0][1]).all()
+    assert not (first == resumed[0][1]).all()
+
+
+def test_the_loss_makes_up_for_how_often_a_class_is_drawn() -> None:
+    """Equal logits for a rare and a common class: to the loss the rare one is behind, and is pushed up."""
+    quota = np.full(CLASS_COUNT, 100)
+    quota[0] = 10_000
+    loss = train.adjusted_crossentropy(quota, smoothing=0.0)
+    rows = train.one_hot(np.array([0, 1], np.uint8))
+    common, rare = (float(loss(rows[[index]], np.zeros((1, CLASS_COUNT), np.float32))) for index in (0, 1))
+    assert rare == pytest.approx(-np.log(100 / quota.sum()), rel=1e-3)
+    assert common == pytest.approx(-np.log(10_000 / quota.sum()), rel=1e-3)
+
+
+def tiny(dropout: float) -> keras.Model:
+    """Compiled in a second, where the real networks take half a minute."""
+    images = keras.Input(network.INPUT_SHAPE)
+    small = keras.layers.Flatten()(keras.layers.MaxPooling2D(4)(images))
+    features = keras.layers.Dense(32, activation="relu", name="features")(keras.layers.Dropout(dropout)(small))
+    return keras.Model(images, keras.layers.Dense(CLASS_COUNT, name="logits")(features))
+
+
+def test_a_training_that_was_cut_off_goes_on_from_its_last_epoch(
+    letters: Letters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(network.NETWORKS, "tiny", tiny)
+    work = tmp_path / "work"
+    work.mkdir()
+    train.fit(replace(TINY, epochs=1), letters, work)
+    result = train.fit(TINY, letters, work)
+    assert [row["epoch"] for row in result.history] == [0, 1]
+    assert json.loads((work / "training_metadata.json").read_text())["epoch"] == 2
+    assert result.history[1]["loss"] < result.history[0]["loss"]
+    assert len(result.validation) == CLASS_COUNT
+    logits = np.asarray(result.network(letters.images[:2, ..., None].astype(np.float32) / 255))
+    assert logits.shape == (2, CLASS_COUNT)
+
+
+def test_a_configuration_survives_json() -> None:
+    config = replace(TINY, augment=replace(TINY.augment, shift=2.5))
+    assert train.config_from(json.loads(json.dumps(asdict(config)))) == config
+
+
+def test_an_unknown_setting_is_named() -> None:
+    with pytest.raises(ValueError, match="unknown settings: epoch"):
+        train.config_from({"epoch": 3})
+
+
+def test_options_change_the_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"train": asdict(replace(TINY, seed=7, epochs=9))}))
+    config, output = train.parse(["--config", str(file), "--epochs", "4", "--output", str(tmp_path / "out")])
+    assert config == replace(TINY, seed=7, epochs=4)
+    assert output == tmp_path / "out"
+
+
+def test_an_output_is_needed() -> None:
+    with pytest.raises(SystemExit):
+        train.parse(["--epochs", "3"])
