@@ -1,0 +1,93 @@
+"""Staff see what was collected."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.visitor import L, Visitor
+from tests.running import Site
+
+PASSWORD = "a-long-enough-word"
+
+
+@pytest.fixture(scope="module")
+def staff(site: Site) -> str:
+    """The name of somebody of the staff."""
+    site.python(
+        "import django; django.setup()\n"
+        "from django.contrib.auth.models import User\n"
+        f"User.objects.create_superuser('looker', password={PASSWORD!r})\n"
+    )
+    return "looker"
+
+
+@pytest.fixture
+def admin(visitor: Visitor, staff: str) -> Page:
+    """Somebody of the staff, signed in, after a letter was kept."""
+    visitor.consent.check()
+    visitor.draw_and_see(L, "I read an L")
+    visitor.right.click()
+    visitor.sees("Thank you, your L is kept")
+    page = visitor.page
+    page.goto("/admin/")
+    page.get_by_label("Username").fill(staff)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("link", name="Drawings", exact=True)).to_be_visible()
+    return page
+
+
+def test_staff_see_a_drawing_with_its_thumbnail(admin: Page) -> None:
+    admin.get_by_role("link", name="Drawings", exact=True).click()
+    row = admin.locator("#result_list tbody tr").first
+    expect(row).to_contain_text("L")
+    expect(row).to_contain_text("✓ L,")
+    thumbnail = row.get_by_role("img", name="drawn: L")
+    assert thumbnail.evaluate("(image) => [image.naturalWidth, image.naturalHeight]") == [28, 28]
+
+
+def test_staff_see_a_drawing_drawn_again(admin: Page) -> None:
+    admin.goto("/admin/letters/drawing/")
+    admin.locator("#result_list tbody tr").first.get_by_role("img").click()
+    has_ink = """() => {
+      const sheet = document.querySelector("canvas.letter-replay");
+      return sheet.getContext("2d").getImageData(0, 0, sheet.width, sheet.height).data.some(Boolean);
+    }"""
+    admin.wait_for_function(has_ink)
+    wipe = "(sheet) => sheet.getContext('2d').clearRect(0, 0, sheet.width, sheet.height)"
+    at_its_end = """() => {
+      const sheet = document.querySelector("canvas.letter-replay");
+      return sheet.getContext("2d").getImageData(0.68 * sheet.width - 4, 0.74 * sheet.height, 4, 1).data.some(Boolean);
+    }"""
+    admin.wait_for_function(at_its_end)
+    admin.locator("canvas.letter-replay").evaluate(wipe)
+    admin.get_by_role("button", name="Draw it again").click()
+    admin.wait_for_function(at_its_end)
+
+
+def test_staff_find_letters_by_class_and_by_mistake(admin: Page) -> None:
+    admin.goto("/admin/letters/drawing/?label=L&was=right")
+    expect(admin.locator("#result_list tbody tr")).not_to_have_count(0)
+    admin.goto("/admin/letters/drawing/?label=Q&was=right")
+    expect(admin.locator("#result_list tbody tr")).to_have_count(0)
+
+
+def test_staff_who_are_signed_in_can_draw_too(admin: Page) -> None:
+    """Django asks for a token of its own wherever it sees a session."""
+    visitor = Visitor(admin).come()
+    visitor.draw_and_see(L, "I read an L")
+    visitor.page.keyboard.press("Enter")
+    visitor.sees("Thank you, your L is kept")
+
+
+@pytest.mark.parametrize(
+    "path", ["", "letters/drawing/", "letters/modelversion/", "letters/deployment/", "letters/contributor/"]
+)
+def test_the_admin_keeps_to_the_policy(admin: Page, path: str) -> None:
+    """What broke it would fail the test at its end."""
+    admin.goto(f"/admin/{path}")
+    expect(admin.get_by_role("heading", level=1)).to_have_text(re.compile("."))
+    assert admin.evaluate("document.styleSheets.length") > 0
