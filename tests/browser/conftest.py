@@ -64,10 +64,15 @@ def chromium(playwright: Playwright, program: str) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def new_context(chromium: Browser, site: Site) -> Iterator[Callable[..., BrowserContext]]:
-    """Makes a fresh profile; `options` are Playwright's. At the end no page may have broken the policy or failed."""
+def faults() -> list[str]:
+    """What no page may do, as it is seen: break the policy, fail."""
+    return []
+
+
+@pytest.fixture
+def new_context(chromium: Browser, site: Site, faults: list[str]) -> Iterator[Callable[..., BrowserContext]]:
+    """Makes a fresh profile; `options` are Playwright's. At the end no page may have been at fault."""
     made: list[BrowserContext] = []
-    faults: list[str] = []
 
     def make(**options: Any) -> BrowserContext:
         options = {"locale": "en-US", "viewport": {"width": 1280, "height": 800}} | options

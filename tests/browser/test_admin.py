@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.visitor import L, Visitor
+from tests.browser.visitor import L, Visitor, come_true
 from tests.running import Site
 
 PASSWORD = "a-long-enough-word"
@@ -56,16 +56,16 @@ def test_staff_see_a_drawing_drawn_again(admin: Page) -> None:
       const sheet = document.querySelector("canvas.letter-replay");
       return sheet.getContext("2d").getImageData(0, 0, sheet.width, sheet.height).data.some(Boolean);
     }"""
-    admin.wait_for_function(has_ink)
+    come_true(admin, has_ink)
     wipe = "(sheet) => sheet.getContext('2d').clearRect(0, 0, sheet.width, sheet.height)"
     at_its_end = """() => {
       const sheet = document.querySelector("canvas.letter-replay");
       return sheet.getContext("2d").getImageData(0.68 * sheet.width - 4, 0.74 * sheet.height, 4, 1).data.some(Boolean);
     }"""
-    admin.wait_for_function(at_its_end)
+    come_true(admin, at_its_end)
     admin.locator("canvas.letter-replay").evaluate(wipe)
     admin.get_by_role("button", name="Draw it again").click()
-    admin.wait_for_function(at_its_end)
+    come_true(admin, at_its_end)
 
 
 def test_staff_find_letters_by_class_and_by_mistake(admin: Page) -> None:
@@ -76,7 +76,7 @@ def test_staff_find_letters_by_class_and_by_mistake(admin: Page) -> None:
 
 
 def test_staff_who_are_signed_in_can_draw_too(admin: Page) -> None:
-    """Django asks for a token of its own wherever it sees a session."""
+    """The session of the admin does not stand in the way of the API."""
     visitor = Visitor(admin).come()
     visitor.draw_and_see(L, "I read an L")
     visitor.page.keyboard.press("Enter")

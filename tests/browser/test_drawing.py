@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Route, expect
+from playwright.sync_api import Route, expect
 
 from ml.labels import CLASSES
-from tests.browser.visitor import PREDICTIONS, L, T, Visitor, answer_changed, asks_of, only_likely
+from tests.browser.visitor import PREDICTIONS, L, T, Visitor, answer_changed, asks_of, come_true, only_likely
 
 
 def test_a_letter_drawn_with_a_mouse_is_read(visitor: Visitor) -> None:
@@ -146,7 +145,7 @@ def test_only_the_answer_to_the_last_question_counts(visitor: Visitor) -> None:
 
     visitor.page.route(PREDICTIONS, hold_the_first)
     visitor.draw(T[1:])
-    visitor.page.wait_for_function("document.querySelector('#reading').hasAttribute('data-stale')")
+    come_true(visitor.page, "document.querySelector('#reading').hasAttribute('data-stale')")
     visitor.draw_and_see(T[:1], "I read a T")
     assert len(held) == 1
     assert set(aborted) == {"net::ERR_ABORTED"}
@@ -166,9 +165,9 @@ def test_turning_the_phone_keeps_the_drawing(phone: Visitor) -> None:
     phone.sees("I read an L")
     before = phone.strokes
     phone.page.set_viewport_size({"width": 740, "height": 360})
-    phone.page.wait_for_function("document.querySelector('#sheet').clientWidth < 320")
-    phone.page.wait_for_function(
-        "(sheet => sheet.width === Math.round(sheet.clientWidth * 3))(document.querySelector('#sheet'))"
+    come_true(phone.page, "document.querySelector('#sheet').clientWidth < 320")
+    come_true(
+        phone.page, "(sheet => sheet.width === Math.round(sheet.clientWidth * 3))(document.querySelector('#sheet'))"
     )
     assert phone.strokes == before
     for point in L[0]:
@@ -182,7 +181,7 @@ def test_a_stroke_survives_resizing_while_it_is_drawn(visitor: Visitor) -> None:
     page.mouse.down()
     page.mouse.move(*visitor.at((0.3, 0.7)), steps=6)
     page.set_viewport_size({"width": 1000, "height": 700})
-    page.wait_for_function("(sheet => sheet.width === Math.round(sheet.clientWidth))(document.querySelector('#sheet'))")
+    come_true(page, "(sheet => sheet.width === Math.round(sheet.clientWidth))(document.querySelector('#sheet'))")
     assert visitor.ink_at((0.3, 0.4)), "what is drawn already is drawn again at the new size"
     page.mouse.move(*visitor.at((0.7, 0.7)), steps=6)
     page.mouse.up()
@@ -190,11 +189,3 @@ def test_a_stroke_survives_resizing_while_it_is_drawn(visitor: Visitor) -> None:
     (stroke,) = visitor.strokes
     assert stroke[0][:2] == pytest.approx([0.3, 0.2], abs=0.01)
     assert stroke[-1][:2] == pytest.approx([0.7, 0.7], abs=0.01)
-
-
-def test_a_second_browser_starts_with_an_empty_sheet(
-    visitor: Visitor, new_context: Callable[..., BrowserContext]
-) -> None:
-    visitor.draw_and_see(L, "I read an L")
-    stranger: Page = new_context().new_page()
-    assert Visitor(stranger).come().strokes == []

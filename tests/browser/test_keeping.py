@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Route, expect
 
-from tests.browser.visitor import DRAWINGS, L, Visitor, asks_of
+from tests.browser.visitor import DRAWINGS, L, Visitor, asks_of, come_true
 from tests.running import Site
 
 
@@ -203,7 +203,7 @@ def test_a_stroke_drawn_while_the_letter_is_sent_belongs_to_the_next(visitor: Vi
     held: list[Route] = []
     visitor.page.route(DRAWINGS, lambda route: held.append(route))
     visitor.right.click()
-    visitor.page.wait_for_function("document.querySelector('#right').getAttribute('aria-disabled') === 'true'")
+    come_true(visitor.page, "document.querySelector('#right').getAttribute('aria-disabled') === 'true'")
     visitor.draw([[(0.8, 0.2), (0.8, 0.7)]])
     held[0].continue_()
     expect(visitor.page.locator("#slip")).to_contain_text("Thank you, your L is kept.")

@@ -10,6 +10,8 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, Request, Route, expect
 
+from tests.running import wait_for
+
 Point = tuple[float, float]  # as a share of the sheet's side
 Strokes = Sequence[Sequence[Point]]
 
@@ -36,7 +38,7 @@ class Visitor:
         """Open the drawing page."""
         self.page.goto("/")
         expect(self.page.locator("#undo")).to_have_attribute("aria-disabled", "true")
-        self.page.wait_for_function("document.querySelector('#sheet').width !== 300")  # its script has run
+        come_true(self.page, "document.querySelector('#sheet').width !== 300")  # its script has run
         return self
 
     # --- Drawing ---
@@ -113,6 +115,11 @@ def finely(stroke: Sequence[Point], steps: int = 8) -> list[Point]:
     for (x0, y0), (x1, y1) in pairwise(stroke):
         points += [(x0 + (x1 - x0) * i / steps, y0 + (y1 - y0) * i / steps) for i in range(1, steps + 1)]
     return points
+
+
+def come_true(page: Page, expression: str) -> None:
+    """Wait until it is true in the page. Playwright's own wait evaluates strings there, which the policy forbids."""
+    wait_for(lambda: page.evaluate(expression), expression, timeout=20)
 
 
 def asks_of(page: Page, path: str) -> list[Request]:
