@@ -130,10 +130,11 @@ def image_from_strokes(strokes: object, canvas: object = None) -> Pixels:
     valid = validate_strokes(strokes, canvas)
     if not valid:
         raise BlankDrawing
-    points = np.array([point[:2] for point in chain.from_iterable(valid)])
+    coordinates = chain.from_iterable(map(itemgetter(0, 1), chain.from_iterable(valid)))
+    points = np.fromiter(coordinates, float).reshape(-1, 2)
     if _extent(points) <= _dot_extent(canvas, float(np.abs(points).max())):
         raise BlankDrawing
-    return _shrink(_ink(_draw(_fit(points).tolist(), [len(stroke) for stroke in valid])))
+    return _shrink(_ink(_draw(_fit(points), [len(stroke) for stroke in valid])))
 
 
 def _extent(points: npt.NDArray[Any]) -> float:
@@ -157,15 +158,16 @@ def _fit(points: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     return places.astype(np.int64)
 
 
-def _draw(points: list[list[int]], lengths: list[int]) -> int:
+def _draw(points: npt.NDArray[np.int64], lengths: list[int]) -> int:
     """The strokes as lines one pixel wide on the grid."""
     picture = Image.new("1", (GRID, GRID))
     draw = ImageDraw.Draw(picture)
+    flat = points.ravel().tolist()
     start = 0
     for length in lengths:
-        stroke = [(x, y) for x, y in points[start : start + length]]
+        stroke = flat[start : start + 2 * length]
         draw.line(stroke if length > 1 else stroke * 2, fill=1)
-        start += length
+        start += 2 * length
     return int.from_bytes(picture.tobytes(), "big")
 
 
