@@ -166,9 +166,8 @@ def test_turning_the_phone_keeps_the_drawing(phone: Visitor) -> None:
     before = phone.strokes
     phone.page.set_viewport_size({"width": 740, "height": 360})
     come_true(phone.page, "document.querySelector('#sheet').clientWidth < 320")
-    come_true(
-        phone.page, "(sheet => sheet.width === Math.round(sheet.clientWidth * 3))(document.querySelector('#sheet'))"
-    )
+    sharp = "(sheet => sheet.width === Math.round(sheet.clientWidth * 3))(document.querySelector('#sheet'))"
+    come_true(phone.page, sharp)
     assert phone.strokes == before
     for point in L[0]:
         assert phone.ink_at(point)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -104,12 +105,13 @@ def test_the_samples_show_what_was_approved(page: Page, approved: None) -> None:
     assert sample.evaluate("(image) => image.complete && image.naturalWidth") == 28
 
 
-@pytest.mark.parametrize("path", ["/", *PAGES, "/admin/login/"])
-def test_each_page_carries_the_strict_policy(page: Page, path: str) -> None:
+def test_each_page_carries_the_strict_policy(page: Page) -> None:
     """That none is broken is looked at after every test of this folder; here, that there is one to break."""
-    response = page.goto(path)
-    assert response is not None
-    assert set(response.headers["content-security-policy"].split("; ")) == POLICY
+    for path in ("/", *PAGES, "/admin/login/"):
+        response = page.goto(path)
+        assert response is not None
+        assert set(response.headers["content-security-policy"].split("; ")) == POLICY, path
+        assert page.evaluate("window.violations") == [], path
 
 
 def test_a_broken_policy_would_be_seen(page: Page, faults: list[str]) -> None:
@@ -130,3 +132,13 @@ def test_the_main_things_are_reached_with_the_tab_key(page: Page) -> None:
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
     assert [name for name in ("sheet", "undo", "clear", "consent", "right", "other") if name not in reached] == []
+
+
+def test_each_file_is_loaded_once_and_under_a_name_that_can_be_kept(page: Page) -> None:
+    visitor = Visitor(page).come()
+    visitor.draw_and_see(L, "I read an L")
+    loaded = page.evaluate("performance.getEntriesByType('resource').map((it) => new URL(it.name).pathname)")
+    ours = [path for path in loaded if path.startswith("/static/")]
+    assert len(ours) > 10
+    assert [path for path in ours if not re.search(r"\.[0-9a-f]{12}\.\w+$", path)] == []
+    assert len(ours) == len(set(ours))
