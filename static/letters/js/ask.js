@@ -1,22 +1,19 @@
 /** A question before something is done that cannot be undone. */
 
+import { button, element } from "./dom.js";
+
 /** Resolves to true when the visitor says yes; closing the dialog in any way is a no. */
 export function ask({ title, text, yes, no = "Keep it" }) {
-  const dialog = document.createElement("dialog");
-  dialog.className = "dialog";
-  const heading = Object.assign(document.createElement("h2"), { textContent: title, id: "ask-title" });
-  const words = Object.assign(document.createElement("p"), { textContent: text, id: "ask-text" });
-  const row = Object.assign(document.createElement("div"), { className: "row" });
-  const refuse = Object.assign(document.createElement("button"), { type: "button", className: "button", textContent: no });
-  const agree = Object.assign(document.createElement("button"), { type: "button", className: "button button-warn", textContent: yes });
-  row.append(refuse, agree);
-  dialog.append(heading, words, row);
+  const dialog = element("dialog", { className: "dialog" },
+    element("h2", { id: "ask-title", textContent: title }),
+    element("p", { id: "ask-text", textContent: text }),
+    element("div", { className: "row" },
+      button(no, () => dialog.close("")),
+      button(yes, () => dialog.close("yes"), { className: "button button-warn" })));
   dialog.setAttribute("aria-labelledby", "ask-title");
   dialog.setAttribute("aria-describedby", "ask-text");
   document.body.append(dialog);
   return new Promise((resolve) => {
-    refuse.addEventListener("click", () => dialog.close(""));
-    agree.addEventListener("click", () => dialog.close("yes"));
     dialog.addEventListener("close", () => {
       dialog.remove();
       resolve(dialog.returnValue === "yes");

@@ -25,8 +25,8 @@ export class Consent {
     this.callout.textContent = `Nothing was stored: I keep your ${character} only if you tick this box. Then answer once more.`;
     this.callout.hidden = false;
     this.answer.setAttribute("data-asking", "");
-    this.box.scrollIntoView({ block: "nearest" });
-    this.box.focus();
+    this.box.focus({ preventScroll: true }); // it stands on the screen's foot; scrolling to it would move the sheet away
+    if (this.box.getBoundingClientRect().bottom > window.innerHeight) this.box.scrollIntoView({ block: "center" });
   }
 
   /** Take the pointing away; true when there was some. */

@@ -3,19 +3,19 @@
 import { deleteDrawing } from "./api.js";
 import { ask, DELETE_QUESTION } from "./ask.js";
 import { Consent } from "./consent.js";
-import { toPayload } from "./geometry.js";
+import { $, button, copyLink, element, focusQuietly, glyph } from "./dom.js";
+import { boundsOf, toPayload } from "./geometry.js";
 import { attemptFor, keep } from "./keeper.js";
 import { Landing } from "./landing.js";
 import { LetterCase } from "./lettercase.js";
 import { foldAway } from "./motion.js";
-import { element, glyph, interpret, ReadingView } from "./reading.js";
+import { interpret, ReadingView } from "./reading.js";
 import { Reader } from "./reader.js";
 import { Sheet } from "./sheet.js";
 import { loadSheet, saveSheet } from "./store.js";
 import { article, duration, spoken, trouble } from "./words.js";
 
-const MID_STROKE = 450; // ms between readings of a stroke that is still being drawn
-const $ = (id) => document.getElementById(id);
+const MID_STROKE = 450; // ms between readings of a stroke that is still being drawn; one that fails is let go
 const config = JSON.parse($("config").textContent);
 
 let latest = null; // the reading of what is on the sheet: {payload, result, milliseconds, interpreted}, or null
@@ -72,8 +72,14 @@ function strokeGrows() {
   refreshButtons();
   midStroke ??= setTimeout(() => {
     midStroke = null;
-    if (sheet.isDrawing && !isSending) readSheet();
+    if (sheet.isDrawing && !isSending && isWorthReading(sheet.ink)) readSheet((payload) => reader.readOnce(payload)).catch(() => {});
   }, MID_STROKE);
+}
+
+/** Whether the ink is more than a dot yet. */
+function isWorthReading(strokes) {
+  const box = boundsOf(strokes);
+  return Math.max(box.right - box.left, box.bottom - box.top) > 0.05;
 }
 
 /** Read what is on the sheet now. Resolves to the reading, or null when it failed or the sheet has changed since. */
@@ -126,16 +132,15 @@ function labelRight(character) {
 function showReadingTrouble(error, seconds) {
   const [title, text] = trouble(error);
   const again = seconds === null ? "" : ` I try again in ${duration(seconds)}.`;
-  showTrouble(title, text + again, error.isPassing || error.status === 0, () => readSheet());
+  showTrouble(title, text + again, error.isPassing, () => readSheet());
 }
 
 function showTrouble(title, text, canSendAgain, send) {
-  const button = element("button", { type: "button", className: "button", id: "again", textContent: "Send again" });
-  button.addEventListener("click", () => {
-    $("sheet").focus({ preventScroll: true, focusVisible: false }); // the button goes away with its words
+  const again = button("Send again", () => {
+    focusQuietly($("sheet")); // the button goes away with its words
     send();
-  });
-  view.trouble(title, text, canSendAgain ? [button] : []);
+  }, { id: "again" });
+  view.trouble(title, text, canSendAgain ? [again] : []);
   announce(`${title}. ${text}`);
   refreshButtons();
 }
@@ -146,9 +151,12 @@ function refreshButtons() {
   disable("redo", !sheet.canRedo);
   disable("clear", sheet.isEmpty);
   disable("other", sheet.isEmpty || isSending);
-  disable("right", sheet.isEmpty || isSending || view.section.dataset.state === "trouble" || !$("right").querySelector(".glyph"));
+  disable("right", sheet.isEmpty || isSending || isUnread() || !$("right").querySelector(".glyph"));
   if (sheet.isEmpty) labelRight(null);
 }
+
+/** What is on the sheet could not be read: nothing to be right about. */
+const isUnread = () => view.section.dataset.state === "trouble" && latest === null;
 
 function announce(words) {
   $("announcer").textContent = words;
@@ -213,22 +221,16 @@ function thank(kept, strokes) {
     return;
   }
   const see = element("a", { className: "button", href: kept.url, id: "receipt", textContent: "See it" });
-  const copy = element("button", { type: "button", className: "button", id: "copy", textContent: "Copy link" });
-  const remove = element("button", { type: "button", className: "button", id: "withdraw", textContent: "Delete" });
-  copy.addEventListener("click", () => copyLink(new URL(kept.url, window.location.href).href, copy));
-  remove.addEventListener("click", () => withdraw(kept));
+  const copy = button("Copy link", () => copyReceipt(kept.url, copy), { id: "copy" });
+  const remove = button("Delete", () => withdraw(kept), { id: "withdraw" });
   view.thanks(kept.character, "The link is your receipt: by it you can see the drawing and delete it.", [see, copy, remove]);
   announce(`Thank you, your ${spoken(kept.character)} is kept. The sheet is ready for the next letter.`);
 }
 
-async function copyLink(link, button) {
-  try {
-    await navigator.clipboard.writeText(link);
-    button.textContent = "Copied";
-    announce("The link is copied");
-  } catch {
-    window.prompt("Your receipt", link); // plain http: no clipboard
-  }
+async function copyReceipt(url, copy) {
+  if (!(await copyLink(new URL(url, window.location.href).href))) return;
+  copy.textContent = "Copied";
+  announce("The link is copied");
 }
 
 async function withdraw(kept) {
@@ -240,7 +242,7 @@ async function withdraw(kept) {
   } catch (error) {
     slip(error.status === 404 ? "It was deleted before." : "It could not be deleted just now. Try again, or later under Mine.");
   }
-  $("sheet").focus({ preventScroll: true, focusVisible: false });
+  focusQuietly($("sheet"));
 }
 
 // --- Buttons and keys ---

@@ -27,24 +27,33 @@ function drawDot(context, point, size) {
 
 /**
  * Draw what a stroke gained from its point number `from` on. Its bends are curves through the middles of its segments; its
- * corners stay corners.
+ * corners stay corners. Where the width does not vary it is one path, so that no edge is smoothed twice.
  */
 export function drawStroke(context, stroke, size, from = 0) {
   context.lineCap = context.lineJoin = "round";
   context.strokeStyle = context.fillStyle = colour("--ink");
-  if (from === 0) drawDot(context, stroke[0], size);
+  context.lineWidth = widthAt(stroke[0], size);
+  if (stroke.length === 1) drawDot(context, stroke[0], size);
+  const varies = stroke[0].length > 3;
+  context.beginPath();
   for (let index = Math.max(1, from); index < stroke.length; index += 1) {
-    const [earlier, before, here] = [stroke[index - 2], stroke[index - 1], stroke[index]];
-    context.lineWidth = (widthAt(before, size) + widthAt(here, size)) / 2;
-    context.beginPath();
-    if (index > 1 && isBend(earlier, before, here)) {
-      const [start, end] = [middle(earlier, before), middle(before, here)];
-      context.moveTo(start[0] * size, start[1] * size);
-      context.quadraticCurveTo(before[0] * size, before[1] * size, end[0] * size, end[1] * size);
-    } else context.moveTo(before[0] * size, before[1] * size);
-    context.lineTo(here[0] * size, here[1] * size); // the next curve starts at the middle and covers this end
-    context.stroke();
+    if (varies) {
+      context.lineWidth = (widthAt(stroke[index - 1], size) + widthAt(stroke[index], size)) / 2;
+      context.beginPath();
+    }
+    traceSegment(context, stroke[index - 2], stroke[index - 1], stroke[index], size);
+    if (varies) context.stroke();
   }
+  if (!varies) context.stroke();
+}
+
+function traceSegment(context, earlier, before, here, size) {
+  if (earlier && isBend(earlier, before, here)) {
+    const [start, end] = [middle(earlier, before), middle(before, here)];
+    context.moveTo(start[0] * size, start[1] * size);
+    context.quadraticCurveTo(before[0] * size, before[1] * size, end[0] * size, end[1] * size);
+  } else context.moveTo(before[0] * size, before[1] * size);
+  context.lineTo(here[0] * size, here[1] * size); // the next curve starts at the middle and covers this end
 }
 
 const middle = (a, b) => [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2];

@@ -44,19 +44,11 @@ export class LetterCase {
     next.focus();
   }
 
-  /** The key that an arrow leads to: the nearest one in its direction. */
+  /** The key that an arrow leads to. */
   #neighbour(arrow) {
     const index = this.keys.indexOf(document.activeElement);
     if (index < 0) return null;
-    if (arrow === "ArrowLeft") return this.keys[index - 1];
-    if (arrow === "ArrowRight") return this.keys[index + 1];
-    if (arrow !== "ArrowUp" && arrow !== "ArrowDown") return null;
-    const here = this.keys[index].getBoundingClientRect();
-    const isBeyond = (box) => (arrow === "ArrowDown" ? box.top > here.top + 4 : box.top < here.top - 4);
-    const away = (box) => Math.abs(box.left - here.left) + 4 * Math.abs(box.top - here.top);
-    return this.keys
-      .map((key) => ({ key, box: key.getBoundingClientRect() }))
-      .filter(({ box }) => isBeyond(box))
-      .sort((a, b) => away(a.box) - away(b.box))[0]?.key;
+    const row = getComputedStyle(this.keys[index].parentElement).gridTemplateColumns.split(" ").length;
+    return this.keys[index + ({ ArrowLeft: -1, ArrowRight: 1, ArrowUp: -row, ArrowDown: row }[arrow] ?? NaN)];
   }
 }

@@ -2,10 +2,9 @@
 
 import { deleteDrawing, getDrawing, getMine } from "./api.js";
 import { ask, DELETE_QUESTION } from "./ask.js";
-import { element, glyph } from "./reading.js";
+import { $, button, element, glyph } from "./dom.js";
 import { date, percent, spoken, stateWords, trouble } from "./words.js";
 
-const $ = (id) => document.getElementById(id);
 const MOST_WAITED = 10; // s that a busy server may ask for before the rest is left for another time
 
 let drawings = [];
@@ -25,9 +24,7 @@ async function load() {
     note("");
     show();
   } catch (error) {
-    const again = element("button", { type: "button", className: "button", textContent: "Try again" });
-    again.addEventListener("click", load);
-    note(`${trouble(error)[0]}. Your letters could not be looked up just now. `, again);
+    note(`${trouble(error)[0]}. Your letters could not be looked up just now. `, button("Try again", load));
   }
 }
 
@@ -45,33 +42,31 @@ function show() {
 function item(drawing) {
   const { character, image, url, state, created_at: when, predicted, probability } = drawing;
   const link = element("a", { className: "mine-link", href: url },
-    element("img", { className: "inked", src: image, alt: "", width: 84, height: 84 }),
+    element("span", { className: "inked" }, element("img", { src: image, alt: "" })),
     element("span", { className: "mine-letter" }, `${character === character.toLowerCase() ? "small" : "capital"} `, glyph(character)),
     element("small", { textContent: `read as ${predicted}, ${percent(probability)}` }),
     element("small", { textContent: stateWords(state)[0] }),
     element("small", { textContent: date(when) }));
-  const remove = element("button", { type: "button", className: "button", ariaLabel: `Delete this ${spoken(character)}`, textContent: "Delete" });
-  const entry = element("li", { className: "mine-item card", dataset: { drawing: drawing.id } }, link, remove);
-  remove.addEventListener("click", () => removeOne(drawing));
-  return entry;
+  const remove = button("Delete", () => removeOne(drawing), { ariaLabel: `Delete this ${spoken(character)}` });
+  return element("li", { className: "mine-item card", dataset: { drawing: drawing.id } }, link, remove);
 }
 
 // --- Deleting ---
 
 /** Delete one; a drawing that is gone already counts as deleted. Waits where the server asks for a little time. */
 async function withdraw(drawing) {
-  for (;;) {
-    try {
-      await deleteDrawing(drawing.id, drawing.receipt);
-      break;
-    } catch (error) {
-      if (error.status === 404) break;
-      if (error.status !== 429 || !(error.retryAfter <= MOST_WAITED)) throw error;
-      await wait(error.retryAfter);
+  try {
+    await deleteDrawing(drawing.id, drawing.receipt);
+  } catch (error) {
+    if (error.status === 429 && error.retryAfter <= MOST_WAITED) {
+      await wait(error.retryAfter ?? 1);
+      return withdraw(drawing);
     }
+    if (error.status !== 404) throw error;
   }
   drawings = drawings.filter((each) => each !== drawing);
   total -= 1;
+  return undefined;
 }
 
 async function removeOne(drawing) {

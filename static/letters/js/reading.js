@@ -1,21 +1,12 @@
 /** Shows what was read: the letter, how sure the model is, the letters it might be instead, the image, the bars. */
 
 import { charactersOf, guessCharacter } from "./casing.js";
+import { element, glyph } from "./dom.js";
 import { certainty, percent, readingTitle, spoken } from "./words.js";
 
 const CHIPS = 4;
 const LIKELY = 0.05; // bars from here on are marked
 const WORTH_A_CHIP = 0.0005;
-
-export function element(name, properties = {}, ...children) {
-  const { dataset, ...rest } = properties;
-  const made = Object.assign(document.createElement(name), rest);
-  Object.assign(made.dataset, dataset);
-  made.append(...children);
-  return made;
-}
-
-export const glyph = (character) => element("span", { className: "glyph", textContent: character });
 
 /** Classes and probabilities, the likeliest first. */
 export const ranked = (probabilities) => Object.entries(probabilities).sort((a, b) => b[1] - a[1]);

@@ -2,13 +2,12 @@
 
 import { deleteDrawing, getDrawing, getMine } from "./api.js";
 import { ask, DELETE_QUESTION } from "./ask.js";
+import { $, button, copyLink, element, glyph } from "./dom.js";
 import { fromPayload, schedule } from "./geometry.js";
 import { drawAll, drawStroke, prepare } from "./ink.js";
 import { isCalm } from "./motion.js";
-import { element, glyph } from "./reading.js";
 import { article, date, percent, spoken, stateWords, trouble } from "./words.js";
 
-const $ = (id) => document.getElementById(id);
 const id = $("receipt").dataset.drawing;
 
 let receipt = "";
@@ -45,12 +44,6 @@ async function load() {
       say(title, "The drawing could not be looked up just now. Nothing has happened to it.", button("Try again", load));
     }
   }
-}
-
-function button(label, act) {
-  const made = element("button", { type: "button", className: "button", textContent: label });
-  made.addEventListener("click", act);
-  return made;
 }
 
 function say(title, text, ...actions) {
@@ -131,13 +124,8 @@ async function remove() {
 }
 
 async function copy() {
-  const link = `${window.location.origin}${window.location.pathname}#${receipt}`;
-  try {
-    await navigator.clipboard.writeText(link);
-    $("note").textContent = "The link is copied.";
-  } catch {
-    window.prompt("Your receipt", link); // plain http: no clipboard
-  }
+  const copied = await copyLink(`${window.location.origin}${window.location.pathname}#${receipt}`);
+  if (copied) $("note").textContent = "The link is copied.";
 }
 
 $("replay").addEventListener("click", replay);

@@ -5,6 +5,7 @@
  * stroke would be one too many, and `onPen(isDown)` when the keyboard's pen is put down or lifted.
  */
 
+import { focusQuietly } from "./dom.js";
 import * as history from "./history.js";
 import { countPoints, thin } from "./geometry.js";
 import { drawAll, drawStroke, prepare } from "./ink.js";
@@ -174,7 +175,7 @@ export class Sheet {
   #down(event) {
     if (event.button !== 0 || !(event.isPrimary || event.pointerType === "pen")) return;
     event.preventDefault(); // no text selection, no drag; focus is given by hand below
-    this.canvas.focus({ preventScroll: true, focusVisible: false });
+    focusQuietly(this.canvas);
     if (this.#active?.type === "touch" && event.pointerType === "pen") this.#active = null; // that was the palm
     this.finish();
     const point = this.#point(event, this.canvas.getBoundingClientRect());

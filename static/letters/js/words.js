@@ -39,8 +39,8 @@ export function readingTitle(certain, first, second) {
 
 const TROUBLE = {
   unreachable: ["I cannot be reached", "Your drawing stays on the sheet."],
-  inference_unavailable: ["I am not awake yet", "Your drawing stays on the sheet."],
-  no_model: ["There is no model yet", "Your drawing stays on the sheet."],
+  inference_unavailable: ["I cannot read just now", "Your drawing stays on the sheet."],
+  no_model: ["I have not learned to read yet", "Your drawing stays on the sheet."],
   throttled: ["That was a lot at once", "Let me catch my breath; your drawing stays."],
   quota_exceeded: ["Thank you, that is enough for today", "I keep only so many letters of one person a day, so that no hand outweighs the others."],
   blank_drawing: ["I see no letter yet", "Draw a little more, or a little larger."],
@@ -60,7 +60,6 @@ export function trouble({ code, status, message }) {
 const STATES = {
   pending: ["It waits to be looked at", "A person checks every letter before it teaches the model."],
   approved: ["It was approved", "It may teach the next model, and be shown among the letters."],
-  relabeled: ["It was approved under another letter", "The person who looked at it read it differently. It may teach the next model."],
   rejected: ["It was set aside", "The person who looked at it could not use it. It teaches nothing and is shown to nobody."],
 };
 
@@ -68,4 +67,4 @@ const STATES = {
 export const stateWords = (state) => STATES[state] ?? ["It is kept", "Its state is “" + state + "”."];
 
 /** A date as the reader's own country writes it. */
-export const date = (iso) => new Intl.DateTimeFormat(undefined, { dateStyle: "long", timeStyle: "short" }).format(new Date(iso));
+export const date = (iso) => new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" }).format(new Date(iso));
