@@ -334,10 +334,10 @@ def palette_with_transparency() -> bytes:
 
 
 def shaded() -> Image.Image:
-    """A photograph: light from one side, grain."""
-    light = np.linspace(1, 0.5, LEVELS.shape[1])[None] * np.linspace(1, 0.8, LEVELS.shape[0])[:, None]
-    grain = np.random.default_rng(0).normal(0, 6, LEVELS.shape)
-    return Image.fromarray((LEVELS * light + grain).clip(0, 255).astype(np.uint8))
+    """A photograph of pencil on paper: lit from one side, where the pencil is lighter than the paper on the other."""
+    light = np.linspace(1, 0.35, LEVELS.shape[1])[None]
+    grain = np.random.default_rng(0).normal(0, 3, LEVELS.shape)
+    return Image.fromarray(((LEVELS * 0.5 + 127) * light + grain).clip(0, 255).astype(np.uint8))
 
 
 @pytest.mark.parametrize(
@@ -352,6 +352,7 @@ def shaded() -> Image.Image:
         pytest.param(palette_with_transparency(), id="palette with transparency"),
         pytest.param(encoded(depth_16(LEVELS)), id="16 bits"),
         pytest.param(encoded(depth_16(255 - LEVELS)), id="16 bits, light on dark"),
+        pytest.param(encoded(depth_16(LEVELS * 0.2 + 180)), id="16 bits, pencil"),
         pytest.param(encoded(transparent((0, 0, 0))), id="black on transparent"),
         pytest.param(encoded(transparent((255, 255, 255))), id="white on transparent"),
         pytest.param(encoded(transparent((200, 60, 60))), id="red on transparent"),
