@@ -5,7 +5,7 @@ Pure functions of a batch of images (N, 28, 28, 1), float32 in 0..1, on any back
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras
@@ -23,6 +23,10 @@ class AugmentConfig:
     stretch: float = 0.12  # natural logarithm, each axis by itself
     shift: float = 1.5  # pixels
     thickness: float = 0.9  # 1 is the ink grown, -1 shrunk, by one pixel on each side
+
+    def scaled(self, factor: float) -> AugmentConfig:
+        """Every change `factor` times as far."""
+        return AugmentConfig(**{name: factor * amount for name, amount in asdict(self).items()})
 
 
 def augment(images: Any, config: AugmentConfig, seed: keras.random.SeedGenerator) -> Any:

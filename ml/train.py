@@ -46,6 +46,8 @@ class TrainConfig:
     dropout: float = 0.3
     balance: float = 0.5  # a class is drawn by its count to this power: 1 as it comes, 0 all alike
     ema: float = 0.9995  # the weights that ship are an average over about the last 2,000 steps
+    calm_epochs: int = 4  # the last ones see letters changed less, nearer to those it will be asked about
+    calm: float = 0.3  # how much of the augmentation is left in them
     validation_per_class: int = 50
     seed: int = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -92,13 +94,13 @@ class Batches(keras.utils.PyDataset):
         self._letters = letters
         self._config = config
         self._epoch = first_epoch
-        self.quota = class_quota(letters.counts(), config.balance)
+        self._quota = class_quota(letters.counts(), config.balance)
         self._members = [np.flatnonzero(letters.labels == label) for label in range(CLASS_COUNT)]
         self._shuffle()
 
     def _shuffle(self) -> None:
         random = np.random.default_rng([self._config.seed, 2, self._epoch])
-        drawn = [np.resize(random.permutation(of), n) for of, n in zip(self._members, self.quota, strict=True) if n]
+        drawn = [np.resize(random.permutation(of), n) for of, n in zip(self._members, self._quota, strict=True) if n]
         self._order = random.permutation(np.concatenate(drawn))
 
     def __len__(self) -> int:
@@ -137,30 +139,47 @@ def fit(config: TrainConfig, letters: emnist.Letters, work: Path | None = None) 
     """Train; with a folder `work` for checkpoints, go on from the last whole epoch that it holds."""
     keras.utils.set_random_seed(config.seed)
     kept, validation = split_validation(letters, config.validation_per_class, config.seed)
-    batches = Batches(kept, config, first_epoch=_epochs_done(work))
     built = network.build(config.network, config.dropout)
-    images = keras.Input(network.INPUT_SHAPE, dtype="uint8")
-    model = keras.Model(images, built(Augment(config.augment, config.seed)(images)))
-    model.compile(
-        _optimizer(config, steps=len(batches) * config.epochs),
-        adjusted_crossentropy(batches.quota, config.label_smoothing),
-        metrics=["accuracy"],
-        jit_compile=False,  # XLA makes this network four times slower on a CPU
-    )
+    quota = class_quota(kept.counts(), config.balance)
+    optimizer = _optimizer(config, steps=int(quota.sum()) // config.batch_size * config.epochs)
     history = keras.callbacks.History()
+    for first, last, augment in _stages(config):
+        start = max(first, _epochs_done(work))
+        if start >= last and last < config.epochs:
+            continue  # a checkpoint of a later stage holds it
+        images = keras.Input(network.INPUT_SHAPE, dtype="uint8")
+        model = keras.Model(images, built(Augment(augment, config.seed, name="augment")(images)))
+        model.compile(
+            optimizer,
+            adjusted_crossentropy(quota, config.label_smoothing),
+            metrics=["accuracy"],
+            jit_compile=False,  # XLA makes this network four times slower on a CPU
+        )
+        model.fit(
+            Batches(kept, config, first_epoch=start),
+            initial_epoch=start,
+            epochs=last,
+            validation_data=(validation.images[..., None], one_hot(validation.labels)),
+            validation_batch_size=512,
+            callbacks=_callbacks(work, history),
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+    return TrainResult(built, validation, _rows(history, work))
+
+
+def _stages(config: TrainConfig) -> list[tuple[int, int, AugmentConfig]]:
+    """(first epoch, epoch after the last, augmentation): the long one, then the calm one."""
+    calm = max(0, config.epochs - config.calm_epochs)
+    stages = [(0, calm, config.augment), (calm, config.epochs, config.augment.scaled(config.calm))]
+    return [stage for stage in stages if stage[0] < stage[1]]
+
+
+def _callbacks(work: Path | None, history: keras.callbacks.History) -> list[keras.callbacks.Callback]:
     callbacks: list[keras.callbacks.Callback] = [keras.callbacks.SwapEMAWeights(), history]
     if work is not None:
         callbacks.append(keras.callbacks.BackupAndRestore(str(work), delete_checkpoint=False))
         callbacks.append(keras.callbacks.CSVLogger(str(work / "history.csv"), append=True))
-    model.fit(
-        batches,
-        epochs=config.epochs,
-        validation_data=(validation.images[..., None], one_hot(validation.labels)),
-        validation_batch_size=512,
-        callbacks=callbacks,
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
-    return TrainResult(built, validation, _rows(history, work))
+    return callbacks
 
 
 def _optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
