@@ -261,8 +261,8 @@ def test_any_finite_strokes_are_an_image_or_blank(strokes: list[list[list[float]
     except BlankDrawing:
         return
     assert image.max() == 255
-    assert not image[0].any()
-    assert not image[:, 27].any()
+    for border in (image[0], image[27], image[:, 0], image[:, 27]):
+        assert border.max() < 16  # no ink, only what smoothing carries there
 
 
 # --- pictures that are the same letter
