@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 
 def current() -> ModelVersion:
     """The version that serves. Raises NoModel."""
-    serving = Serving.objects.select_related("model").first()
+    # without its metrics and configuration, which are large, and read with each prediction; they load when asked for
+    serving = Serving.objects.select_related("model").defer("model__metrics", "model__config").first()
     if serving is None:
         raise NoModel
     return serving.model

@@ -46,19 +46,13 @@ function patience(signal) {
   };
 }
 
-/** Django asks a signed-in member of staff for it; nobody else has the cookie. */
-function csrfHeader() {
-  const token = document.cookie.match(/(?:^|;\s*)csrftoken=([^;]+)/)?.[1];
-  return token ? { "X-CSRFToken": token } : {};
-}
-
 async function request(path, { method = "GET", body, headers = {}, signal } = {}) {
   const wait = patience(signal);
   try {
     const response = await fetch(BASE + path, {
       method,
       body: body && JSON.stringify(body),
-      headers: { Accept: "application/json", ...(body && { "Content-Type": "application/json" }), ...(method !== "GET" && csrfHeader()), ...headers },
+      headers: { Accept: "application/json", ...(body && { "Content-Type": "application/json" }), ...headers },
       signal: wait.signal,
       credentials: "same-origin",
     });
