@@ -54,7 +54,7 @@ def test_staff_see_a_drawing_drawn_again(admin: Page) -> None:
     admin.locator("#result_list tbody tr").first.get_by_role("img").click()
     has_ink = """() => {
       const sheet = document.querySelector("canvas.letter-replay");
-      return sheet.getContext("2d").getImageData(0, 0, sheet.width, sheet.height).data.some(Boolean);
+      return sheet && sheet.getContext("2d").getImageData(0, 0, sheet.width, sheet.height).data.some(Boolean);
     }"""
     come_true(admin, has_ink)
     wipe = "(sheet) => sheet.getContext('2d').clearRect(0, 0, sheet.width, sheet.height)"

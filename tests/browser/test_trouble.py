@@ -51,7 +51,7 @@ def test_a_worker_that_sleeps_is_said_in_time(visitor: Visitor, site: Site, slee
         visitor.draw(L)
     assert refused.value.status == 503
     assert int(refused.value.header_value("retry-after") or 0) > 0
-    visitor.sees("I am not awake yet")
+    visitor.sees("I cannot read just now")
     assert len(visitor.strokes) == 1
     site.worker.resume()
     visitor.button(AGAIN).click()
@@ -102,7 +102,7 @@ def test_an_answer_whose_receipt_was_lost_is_stored_once(visitor: Visitor, site:
 
 def test_an_answer_that_is_no_json_is_trouble_too(visitor: Visitor) -> None:
     visitor.page.route(PREDICTIONS, lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
-    visitor.draw_and_see(L, "Something broke on my side")
+    visitor.draw_and_see(L, "I cannot be reached")
     expect(visitor.button(AGAIN)).to_be_visible()
     assert len(visitor.strokes) == 1
 
