@@ -41,6 +41,8 @@ CONTRAST = 32  # of 255; less than this between ink and paper is noise
 SHADE = 24  # of 255; paper whose border differs by more than this is unevenly lit
 SHADE_SIDE = 64  # pixels of the picture in which uneven light is measured
 SHADE_WINDOW = 21  # of those pixels; wider than any stroke
+THINNER, THICKER = 0.5, 1.9  # pens, of ours, between which a picture's outline is moved rather than its line redrawn
+LOST = 0.05  # of a redrawn line's core: more of it without ink, and the ink was too uneven to move its outline
 BLOB = 0.6  # ink thicker than this share of its own size is a blob, and no letter
 
 Pixels = npt.NDArray[np.uint8]
@@ -134,7 +136,7 @@ def image_from_strokes(strokes: object, canvas: object = None) -> Pixels:
     points = np.fromiter(coordinates, float).reshape(-1, 2)
     if _extent(points) <= _dot_extent(canvas, float(np.abs(points).max())):
         raise BlankDrawing
-    return _shrink(_ink(_draw(_fit(points), [len(stroke) for stroke in valid])))
+    return _shrink(_ink(_draw(_fit(points), [len(stroke) for stroke in valid]), PEN * SCALE / 2))
 
 
 def _extent(points: npt.NDArray[Any]) -> float:
@@ -177,16 +179,20 @@ def _draw(points: npt.NDArray[np.int64], lengths: list[int]) -> int:
 _ALL = (1 << GRID * GRID) - 1
 
 
-def _ink(line: int, pen: float = PEN) -> int:
-    """A picture's ink, grown by a round pen of `pen` pixels of the result."""
-    radius = pen * SCALE / 2
+def _ink(line: int, radius: float) -> int:
+    """A picture's ink, grown by a disc."""
     grown, wide, reach = 0, line, 0
     for row in range(int(radius), -1, -1):  # a disc is wider the nearer its row is to its centre
         while (reach + 1) ** 2 + row**2 <= radius**2:
             reach += 1
             wide |= line << reach | line >> reach
         grown |= wide << GRID * row | wide >> GRID * row
-    return grown
+    return grown & _ALL
+
+
+def _erode(ink: int, radius: float) -> int:
+    """What is left of the ink when its paper grows by a disc."""
+    return _ALL & ~_ink(_ALL & ~ink, radius)
 
 
 @lru_cache(maxsize=1)
@@ -330,20 +336,54 @@ def _above(level: int) -> list[int]:
 
 
 def _image_from_ink(ink: Image.Image) -> Pixels:
-    """Thin cropped ink to its centre line, bring that to the standard size, ink it with the standard pen."""
-    on_grid = _fit(_coordinates(_thin(_mask(ink))))
+    """Bring cropped ink to the standard size and pen.
+
+    Ink of about the pen's width has its outline moved in or out, which leaves corners and gaps as our pen would have.
+    Thin ink, ink far too thick, and ink that is thick in one place and thin in another is thinned to its centre
+    line and redrawn.
+    """
+    side, pen = SPAN * SCALE, PEN * SCALE / 2
+    mask = _mask(ink, side)
+    thinned = _thin(mask)
+    line = _redrawn(thinned)
+    radius = _radius(mask, thinned)
+    if not THINNER <= radius / pen <= THICKER:
+        return _shrink(_ink(line, pen))
+    factor = (side - 2 * pen) / (side - 2 * radius)
+    outline, change = _mask(ink, side * factor), pen - radius * factor
+    moved = _ink(outline, change) if change > 0 else _erode(outline, -change)
+    core = _ink(line, pen / 2)
+    lost = (core & ~moved).bit_count() / core.bit_count()
+    return _shrink(moved if lost < LOST else _ink(line, pen))
+
+
+def _redrawn(thinned: int) -> int:
+    """A centre line brought to the standard size; its gaps from enlarging are narrower than the pen."""
+    places = _fit(_coordinates(thinned))
     grid = np.zeros((GRID, GRID), np.uint8)
-    grid[on_grid[:, 1], on_grid[:, 0]] = 1  # gaps from enlarging are narrower than the pen
-    return _shrink(_ink(int.from_bytes(np.packbits(grid).tobytes(), "big")))
+    grid[places[:, 1], places[:, 0]] = 1
+    return int.from_bytes(np.packbits(grid).tobytes(), "big")
 
 
-def _mask(ink: Image.Image) -> int:
-    """The ink as bits, its larger side at the standard size, in the middle of the grid."""
-    factor = SPAN * SCALE / max(ink.size)
+def _radius(mask: int, line: int) -> float:
+    """Half the ink's width: half of its centre line lies deeper than this within it."""
+    low, high = 0.0, THICKER * PEN * SCALE
+    while high - low > 0.25:
+        middle = (low + high) / 2
+        if 2 * (line & _erode(mask, middle)).bit_count() > line.bit_count():
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2 - 0.15  # what a disc on a grid errs by, measured on strokes of known width
+
+
+def _mask(ink: Image.Image, side: float) -> int:
+    """The ink as bits, its larger side at `side`, in the middle of the grid."""
+    factor = side / max(ink.size)
     size = max(1, round(ink.width * factor)), max(1, round(ink.height * factor))
     mask = _thicken(ink, int(1 / factor)).resize(size, Image.Resampling.BICUBIC).point(_above(127), "1")
     grid = Image.new("1", (GRID, GRID))
-    grid.paste(mask, ((GRID - size[0]) // 2, (GRID - size[1]) // 2))
+    grid.paste(mask, ((GRID - size[0] + 1) // 2, (GRID - size[1] + 1) // 2))
     return int.from_bytes(grid.tobytes(), "big")
 
 
