@@ -152,13 +152,15 @@ def keep_drawing(
     model = ModelVersion.objects.filter(digest=predicted.model).first()
     if model is None:
         raise errors.TokenUnknownModel
+    image = image_from_strokes(strokes, (width, height))
     drawing = Drawing(
         character=character,
         label=class_of(character),
         strokes=strokes,
         canvas_width=width,
         canvas_height=height,
-        image=image_from_strokes(strokes, (width, height)).tobytes(),
+        image=image.tobytes(),
+        image_hash=_sha256(image.tobytes()),
         preprocess=PREPROCESS_VERSION,
         model=model,
         predicted=predicted.label,

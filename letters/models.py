@@ -1,4 +1,5 @@
-"""The tables: who drew, which models there are and which one serves, and the drawings with their labels."""
+"""The tables: who drew, which models there are and which one serves, the drawings with their labels, what reviewers
+decided about them, the trainings that learned from them, and the files made of them."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import hashlib
 import uuid
 
 from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
@@ -19,7 +21,13 @@ class Contributor(models.Model):
     held_out = models.BooleanField(
         editable=False, help_text="What this contributor draws judges models and never trains one."
     )
+    muted_at = models.DateTimeField(
+        null=True, editable=False, help_text="Since when what this contributor sends stays out of the review queue."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        permissions = (("mute_contributor", "Can mute a contributor and let one back in"),)
 
     def __str__(self) -> str:
         return str(self.id)[:8]
@@ -48,6 +56,7 @@ class ModelVersion(models.Model):
 
     class Meta:
         ordering = ("-number",)
+        permissions = (("promote_modelversion", "Can promote a model and roll back"),)
         constraints = (
             models.CheckConstraint(condition=Q(origin__in=("shipped", "trained")), name="model_origin_known"),
         )
@@ -100,12 +109,24 @@ class Drawing(models.Model):
         APPROVED = "approved", "approved"
         REJECTED = "rejected", "rejected"
 
+    class Source(models.TextChoices):
+        CANVAS = "canvas", "drawn here"
+        IMPORT = "import", "imported"
+
+    class Likeness(models.TextChoices):
+        EXACT = "exact", "exact duplicate"
+        NEAR = "near", "near duplicate"
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     contributor = models.ForeignKey(Contributor, on_delete=models.CASCADE, related_name="drawings", editable=False)
+    source = models.CharField(max_length=10, choices=Source.choices, default=Source.CANVAS, editable=False)
     character = models.CharField(max_length=1, help_text="the letter as the contributor typed it")
+    corrected_character = models.CharField(
+        max_length=1, blank=True, editable=False, help_text="the letter as a reviewer corrected it; empty: as typed"
+    )
     label = models.CharField(max_length=1, editable=False, help_text="its class, one of 37")
     state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
-    strokes = models.JSONField(editable=False)
+    strokes = models.JSONField(editable=False, help_text="empty for an imported picture")
     canvas_width = models.FloatField(editable=False)
     canvas_height = models.FloatField(editable=False)
     image = models.BinaryField(max_length=784, editable=False, help_text="28x28 grey values, derived from the strokes")
@@ -116,6 +137,19 @@ class Drawing(models.Model):
     consent = models.CharField(max_length=10, editable=False, help_text="version of the words agreed to")
     idempotency_key = models.CharField(max_length=128, editable=False)
     fingerprint = models.CharField(max_length=64, editable=False, help_text="SHA-256 of strokes and canvas")
+    image_hash = models.CharField(max_length=64, default="", editable=False, help_text="SHA-256 of the image")
+    duplicate_of = models.ForeignKey(
+        "self", on_delete=models.SET_NULL, null=True, editable=False, related_name="duplicates"
+    )
+    likeness = models.CharField(max_length=10, choices=Likeness.choices, blank=True, editable=False)
+    usefulness = models.FloatField(
+        default=1.0, editable=False, help_text="0 to 1: how much a review of it is likely to teach; 1 until examined"
+    )
+    revision = models.PositiveIntegerField(default=0, editable=False, help_text="how many decisions changed it")
+    claimed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, editable=False, related_name="+"
+    )
+    claimed_at = models.DateTimeField(null=True, editable=False, help_text="since when its reviewer has it on the desk")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -129,17 +163,268 @@ class Drawing(models.Model):
                 condition=Q(state__in=("pending", "approved", "rejected")), name="drawing_state_known"
             ),
             models.CheckConstraint(condition=~Q(consent=""), name="drawing_has_consent"),
+            models.CheckConstraint(
+                condition=Q(corrected_character="") | Q(corrected_character__in=CHARACTERS),
+                name="drawing_correction_is_letter",
+            ),
+            models.CheckConstraint(condition=Q(source__in=("canvas", "import")), name="drawing_source_known"),
+            models.CheckConstraint(
+                condition=Q(usefulness__gte=0, usefulness__lte=1), name="drawing_usefulness_is_share"
+            ),
         )
         indexes = (
             models.Index(fields=("-created_at", "-id"), name="drawing_newest"),
             models.Index(fields=("contributor", "-created_at"), name="drawing_of_contributor"),
             models.Index(fields=("state", "label", "-created_at"), name="drawing_samples"),
+            models.Index(fields=("state", "-usefulness", "id"), name="drawing_most_useful"),
+            models.Index(fields=("image_hash",), name="drawing_same_image"),
         )
+        permissions = (("review_drawing", "Can review drawings"),)
 
     def __str__(self) -> str:
-        return f"{self.character} ({str(self.id)[:8]})"
+        return f"{self.letter} ({str(self.id)[:8]})"
+
+    @property
+    def letter(self) -> str:
+        """The letter that it is, as a reviewer corrected it or else as its contributor typed it."""
+        return self.corrected_character or self.character
 
     @property
     def was_right(self) -> bool:
         """Whether the model read the class that the contributor meant."""
         return self.predicted == self.label
+
+
+class Examination(models.Model):
+    """What a model makes of a kept drawing: by this the review queue is ordered, and the quick retraining learns."""
+
+    drawing = models.OneToOneField(Drawing, on_delete=models.CASCADE, primary_key=True)
+    model = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="+")
+    predicted = models.CharField(max_length=1, help_text="the class that this model reads")
+    probability = models.FloatField(help_text="of the class that it reads")
+    label_probability = models.FloatField(help_text="of the class that the drawing is labelled with")
+    unfamiliarity = models.FloatField(help_text="distance of its features to the nearest reference letters")
+    trunk = models.CharField(max_length=64, help_text="digest of the layers below the last, which made the features")
+    features = models.BinaryField(max_length=256, help_text="128 float16, little-endian")
+    created_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(condition=Q(predicted__in=CLASSES), name="examination_predicted_is_class"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.drawing_id} by {self.model_id}"
+
+
+class Decision(models.Model):
+    """What a reviewer decided about a drawing. Never altered, but marked when it is undone."""
+
+    class Action(models.TextChoices):
+        APPROVE = "approve", "approved"
+        REJECT = "reject", "rejected"
+        RELABEL = "relabel", "relabelled and approved"
+        UNDO = "undo", "undone"
+
+    class Reason(models.TextChoices):
+        NOT_A_LETTER = "not_a_letter", "not a letter"
+        WRONG_LETTER = "wrong_letter", "wrong letter"
+        OFFENSIVE = "offensive", "offensive"
+        UNREADABLE = "unreadable", "unreadable"
+        DUPLICATE = "duplicate", "duplicate"
+
+    drawing = models.ForeignKey(Drawing, on_delete=models.CASCADE, related_name="decisions")
+    reviewer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    actor = models.CharField(max_length=150, help_text="the reviewer's name, also when the account is gone")
+    action = models.CharField(max_length=10, choices=Action.choices)
+    old_state = models.CharField(max_length=10, choices=Drawing.State.choices)
+    new_state = models.CharField(max_length=10, choices=Drawing.State.choices)
+    old_label = models.CharField(max_length=1)
+    new_label = models.CharField(max_length=1)
+    old_character = models.CharField(max_length=1, help_text="the letter before, case and all")
+    new_character = models.CharField(max_length=1)
+    reason = models.CharField(max_length=20, choices=Reason.choices, blank=True)
+    undoes = models.OneToOneField("self", on_delete=models.CASCADE, null=True, related_name="undone_by")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-created_at", "-id")
+        indexes = (models.Index(fields=("reviewer", "-created_at"), name="decision_of_reviewer"),)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(action__in=("approve", "reject", "relabel", "undo")), name="decision_action_known"
+            ),
+            models.CheckConstraint(condition=~Q(action="reject") | ~Q(reason=""), name="decision_rejection_has_reason"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.get_action_display()} by {self.actor}"
+
+
+class Policy(models.Model):
+    """The one row with what maintainers set: what is learned from, when, and what a model must prove to serve."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    retrain_after = models.PositiveIntegerField(
+        default=0, help_text="Retrain by itself after so many newly approved drawings; 0 for never."
+    )
+    retrain_kind = models.CharField(
+        max_length=5,
+        choices=(("head", "head: the last layer, seconds"), ("full", "full: all layers, minutes to hours")),
+        default="head",
+        help_text="What such a retraining is.",
+    )
+    promote_passed = models.BooleanField(
+        default=True, help_text="A model that passed the gate serves at once; else it waits for a maintainer."
+    )
+    contributor_share = models.FloatField(
+        default=0.2,
+        validators=[MinValueValidator(0.01), MaxValueValidator(1)],
+        help_text="One contributor makes up at most this share of a class in a training set, 0.01 to 1.",
+    )
+    significance = models.FloatField(
+        default=0.05,
+        validators=[MinValueValidator(0.0001), MaxValueValidator(0.5)],
+        help_text="A model is worse when so small a probability says that chance would not explain it.",
+    )
+    class_loss = models.FloatField(
+        default=5.0,
+        validators=[MinValueValidator(0), MaxValueValidator(100)],
+        help_text="No class may lose more than so many percentage points of its recall.",
+    )
+    holdout_minimum = models.PositiveIntegerField(
+        default=100,
+        validators=[MinValueValidator(1)],
+        help_text="Held-out drawings that it takes before they have a say.",
+    )
+
+    class Meta:
+        verbose_name_plural = "policy"
+        constraints = (
+            models.CheckConstraint(condition=Q(id=1), name="policy_one_row"),
+            models.CheckConstraint(
+                condition=Q(contributor_share__gt=0, contributor_share__lte=1), name="policy_share_is_share"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return "how this site learns"
+
+
+class TrainingRun(models.Model):
+    """One retraining: who asked for it, what it learned from, how it went, and what the gate said."""
+
+    class Kind(models.TextChoices):
+        HEAD = "head", "head: the last layer"
+        FULL = "full", "full: all layers"
+
+    class Trigger(models.TextChoices):
+        BUTTON = "button", "a button in the admin"
+        COMMAND = "command", "manage.py retrain"
+        API = "api", "the API"
+        SCHEDULE = "schedule", "the schedule"
+        COUNT = "count", "enough new drawings"
+
+    class State(models.TextChoices):
+        QUEUED = "queued", "waiting"
+        RUNNING = "running", "running"
+        DONE = "done", "done"
+        FAILED = "failed", "failed"
+        CANCELLED = "cancelled", "cancelled"
+
+    class Outcome(models.TextChoices):
+        PROMOTED = "promoted", "better: it serves"
+        PASSED = "passed", "passed the gate, waits for a maintainer"
+        REFUSED = "refused", "refused by the gate"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    kind = models.CharField(max_length=5, choices=Kind.choices)
+    trigger = models.CharField(max_length=10, choices=Trigger.choices)
+    requested_by = models.CharField(max_length=150)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    outcome = models.CharField(max_length=10, choices=Outcome.choices, blank=True)
+    message = models.TextField(blank=True, help_text="how it ended, in words")
+    seed = models.PositiveIntegerField(default=0)
+    config = models.JSONField(default=dict)
+    champion = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, null=True, related_name="+")
+    candidate = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, null=True, related_name="training_runs")
+    verdict = models.JSONField(null=True)
+
+    # the snapshot: which drawings, under which labels
+    drawing_count = models.PositiveIntegerField(default=0)
+    counts = models.JSONField(default=dict, help_text="drawings of each class")
+    drawing_ids = models.BinaryField(default=b"", help_text="16 bytes each, sorted")
+    snapshot_hash = models.CharField(max_length=64, blank=True, help_text="SHA-256 of ids and labels")
+
+    # the work
+    progress = models.JSONField(default=dict, help_text="stage, epoch, epochs, loss, validation, share, seconds_left")
+    log = models.TextField(blank=True)
+    claim = models.UUIDField(null=True, help_text="whoever works on it now; another one's results do not count")
+    worker = models.CharField(max_length=200, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    heartbeat_at = models.DateTimeField(null=True)
+    cancel_requested_by = models.CharField(max_length=150, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+        permissions = (("start_trainingrun", "Can start and cancel a retraining"),)
+        constraints = (
+            models.UniqueConstraint(fields=("state",), condition=Q(state="running"), name="run_one_at_a_time"),
+            models.UniqueConstraint(fields=("kind",), condition=Q(state="queued"), name="run_one_waits_of_a_kind"),
+            models.CheckConstraint(condition=Q(kind__in=("head", "full")), name="run_kind_known"),
+            models.CheckConstraint(
+                condition=Q(state__in=("queued", "running", "done", "failed", "cancelled")), name="run_state_known"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {str(self.id)[:8]}"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in (self.State.DONE, self.State.FAILED, self.State.CANCELLED)
+
+
+class Export(models.Model):
+    """A file made of the collected data, to be downloaded."""
+
+    class Format(models.TextChoices):
+        PARQUET = "parquet", "Parquet"
+        IDX = "idx", "idx, as EMNIST has it"
+        NDJSON = "ndjson", "ndjson strokes, as Quick, Draw! has them"
+
+    class State(models.TextChoices):
+        QUEUED = "queued", "waiting"
+        RUNNING = "running", "running"
+        DONE = "done", "done"
+        FAILED = "failed", "failed"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    format = models.CharField(max_length=10, choices=Format.choices)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    requested_by = models.CharField(max_length=150)
+    message = models.TextField(blank=True, help_text="how it ended, in words")
+    done = models.PositiveIntegerField(default=0, help_text="drawings written")
+    total = models.PositiveIntegerField(default=0)
+    stored = models.CharField(max_length=200, blank=True, help_text="name in storage")
+    size = models.PositiveBigIntegerField(default=0, help_text="bytes")
+    claim = models.UUIDField(null=True)
+    heartbeat_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+        constraints = (
+            models.CheckConstraint(condition=Q(format__in=("parquet", "idx", "ndjson")), name="export_format_known"),
+            models.CheckConstraint(
+                condition=Q(state__in=("queued", "running", "done", "failed")), name="export_state_known"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.format} {self.created_at:%Y-%m-%d %H:%M}"

@@ -55,6 +55,7 @@ FOREIGN = [
     "DEBUG",
     "DRAWINGS_PER_DAY",
     "DYNO",
+    "HOLDOUT_SHARE",
     "HOST",
     "LETTERLOOP_ENV",
     "LOG_LEVEL",
@@ -62,6 +63,7 @@ FOREIGN = [
     "SECRET_KEY_FALLBACKS",
     "THROTTLE_DRAWINGS",
     "THROTTLE_PREDICTIONS",
+    "VISIBILITY_TIMEOUT",
     "WEB_CONCURRENCY",
     "WEB_THREADS",
 ]
@@ -171,6 +173,8 @@ class Site:
         processes = parse_procfile((ROOT / "Procfile").read_text()).processes
         self.web = self._part("web", processes["web"])
         self.worker = self._part("worker", processes["worker"])
+        self.trainer = self._part("trainer", processes["trainer"])
+        self.beat = self._part("beat", processes["beat"])
         self.redis = redis_part  # None where REDIS_URL named one that is not ours to stop
 
     def _part(self, name: str, command: str) -> Part:
@@ -183,19 +187,24 @@ class Site:
         """Of web (the master; its children serve) and worker."""
         return {"web": self.web.pid, "worker": self.worker.pid}
 
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All that a site may run; trainer and beat only where a test starts them."""
+        return self.web, self.worker, self.trainer, self.beat
+
     def start(self) -> None:
-        """Prepare the database, the model and the files; start all; return when a visitor can be served."""
+        """Prepare the database, the model and the files; start web and worker; return when a visitor can be served."""
         self.python(PREPARE)
         self.worker.start()
         self.web.start()
         self.wait_until_ready()
 
     def end(self) -> None:
-        """End web and worker."""
-        self.web.ask_to_end()
-        self.worker.ask_to_end()
-        self.web.end()
-        self.worker.end()
+        """End all that runs."""
+        for part in self.parts:
+            part.ask_to_end()
+        for part in self.parts:
+            part.end()
 
     def wait_until_ready(self, timeout: float = START_TIMEOUT) -> None:
         """Until /readyz says yes. Raises SiteError with the last lines of the logs."""
@@ -216,7 +225,7 @@ class Site:
 
     def logs(self, lines: int = 30) -> str:
         """The last lines of each part's log."""
-        tails = ((part.name, part.log().splitlines()[-lines:]) for part in (self.web, self.worker))
+        tails = ((part.name, part.log().splitlines()[-lines:]) for part in self.parts)
         return "\n".join(f"--- {name}\n" + "\n".join(tail) for name, tail in tails)
 
     def python(self, code: str) -> str:

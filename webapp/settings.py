@@ -147,7 +147,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 1,
     "socket_keepalive": True,
     "global_keyprefix": "letterloop:",
-    "visibility_timeout": 6 * 3600,
+    "visibility_timeout": env.int("VISIBILITY_TIMEOUT", default=6 * 3600),  # a task is claimed: twice does no harm
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_POOL_LIMIT = 40  # no less than the threads of a web process
@@ -156,10 +156,18 @@ CELERY_TASK_QUEUES = [
     # A prediction that its worker took with it is not brought back hours later: its visitor is long gone, and to keep
     # account of it costs two of the three round trips to Redis that a prediction takes in the worker.
     Queue("inference", routing_key="inference", no_ack=True),
+    # What is lost of these is sent again from the database, see letters.tasks.watch.
+    Queue("examination", routing_key="examination", no_ack=True),
     Queue("training", routing_key="training"),
     Queue("maps", routing_key="maps"),
+    Queue("exports", routing_key="exports"),
 ]
-CELERY_TASK_ROUTES = {"letters.tasks.predict": {"queue": "inference"}}
+CELERY_TASK_ROUTES = {
+    "letters.tasks.predict": {"queue": "inference"},
+    "letters.tasks.examine": {"queue": "examination"},
+    "letters.tasks.watch": {"queue": "examination"},
+    "letters.tasks.export": {"queue": "exports"},
+}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
@@ -169,13 +177,18 @@ CELERY_WORKER_ENABLE_REMOTE_CONTROL = True
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 20.0  # less than the 30 s that Heroku leaves
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULE = {  # what staff may set stands in the database, see letters/migrations/0003
+    "Look after what was left undone": {"task": "letters.tasks.watch", "schedule": 10.0, "options": {"expires": 10.0}},
+}
 
 # --- Letterloop's own ----------------------------------------------------------------------------------------------
 
 PREDICTION_TIMEOUT = 2.5  # seconds; with the rest of the request a visitor is told within 3
 TOKEN_LIFETIME = 3600  # seconds between a prediction and its confirmation
 DRAWINGS_PER_DAY = env.int("DRAWINGS_PER_DAY", default=500)  # of one contributor
-HOLDOUT_SHARE = 0.1  # of the contributors: their drawings judge models and never train one
+HOLDOUT_SHARE = env.float(
+    "HOLDOUT_SHARE", default=0.1
+)  # of the contributors: their drawings judge models and never train one
 CONSENT_VERSION = "1"
 BODY_LIMIT = DATA_UPLOAD_MAX_MEMORY_SIZE = 3 * 1024 * 1024  # bytes of any request
 STROKES_LIMIT = 256 * 1024  # bytes of a request with strokes

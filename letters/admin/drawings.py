@@ -1,9 +1,9 @@
-"""The staff's side: look at what was collected, and at the models."""
+"""What was collected, and who drew it."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.db.models import F, QuerySet
@@ -12,29 +12,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from letters import review
-from letters.models import Contributor, Deployment, Drawing, ModelVersion, Serving
+from letters.admin.base import ReadOnlyAdmin
+from letters.models import Contributor, Drawing
 from letters.serializers import data_url
 from ml.labels import CLASSES
-
-admin.site.site_header = "Letterloop"
-admin.site.site_title = "Letterloop"
-admin.site.index_title = "Behind the sheet"
-
-
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = admin.ModelAdmin  # generic in the stubs alone
-
-
-class ReadOnlyAdmin(_ModelAdmin):
-    """Rows that the site writes and nobody edits by hand."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 class WasRightFilter(admin.SimpleListFilter):
@@ -163,40 +144,3 @@ class ContributorAdmin(ReadOnlyAdmin):
     list_display = ("id", "held_out", "created_at")
     list_filter = ("held_out",)
     search_fields = ("id",)
-
-
-@admin.register(ModelVersion)
-class ModelVersionAdmin(ReadOnlyAdmin):
-    """What models there are."""
-
-    list_display = ("number", "name", "origin", "test_accuracy", "short_digest", "created_at")
-    fields = ("number", "name", "origin", "test_accuracy", "digest", "metrics", "config", "created_at")
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    @admin.display(description="accuracy")
-    def test_accuracy(self, model: ModelVersion) -> str:
-        return "" if model.accuracy is None else f"{100 * model.accuracy:.2f} %"
-
-    @admin.display(description="digest")
-    def short_digest(self, model: ModelVersion) -> str:
-        return model.digest[:12]
-
-
-@admin.register(Serving)
-class ServingAdmin(ReadOnlyAdmin):
-    """Which model serves."""
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
-@admin.register(Deployment)
-class DeploymentAdmin(ReadOnlyAdmin):
-    """Which model served when, and why."""
-
-    list_display = ("created_at", "model", "previous", "actor", "reason")
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
