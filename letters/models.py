@@ -36,7 +36,7 @@ class Contributor(models.Model):
     def is_held_out(contributor_id: uuid.UUID) -> bool:
         """Whether a contributor belongs to the share that judges: by a hash of the id, so for ever, and wholly."""
         drawn = int.from_bytes(hashlib.sha256(b"holdout:" + contributor_id.bytes).digest()[:8])
-        return drawn < settings.HOLDOUT_SHARE * 2**64
+        return drawn < float(settings.HOLDOUT_SHARE) * 2**64
 
 
 class ModelVersion(models.Model):
