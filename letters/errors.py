@@ -85,3 +85,29 @@ class QuotaExceeded(Refusal):
 
     def __init__(self, quota: int, retry_after: int) -> None:
         super().__init__(f"thank you! {quota} letters a day is all we keep of one person", retry_after=retry_after)
+
+
+class NothingToLearn(Refusal):
+    code = "nothing_to_learn"
+
+
+class BadConfiguration(Refusal):
+    code = "bad_configuration"
+
+
+class RunNotFound(Refusal):
+    code = "not_found"
+
+    def __init__(self) -> None:
+        super().__init__("there is no such training run")
+
+
+class ModelNotFound(Refusal):
+    code = "not_found"
+
+    def __init__(self, number: object) -> None:
+        super().__init__(f"there is no model {number}; GET /api/v1/models lists them")
+
+
+class ModelUnfit(Refusal):
+    code = "model_unfit"

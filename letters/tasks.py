@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import uuid
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -46,3 +47,62 @@ def read(predictor: Predictor, digest: str, image: bytes) -> dict[str, Any]:
         "probabilities": [round(each, 6) for each in prediction.probabilities.tolist()],
         "point": [round(float(x), 4), round(float(y), 4)],
     }
+
+
+# --- The loop ------------------------------------------------------------------------------------------------------
+
+EXAMINED_AT_ONCE = 20  # drawings; predictions wait for the same worker meanwhile
+AGAIN = 10.0  # seconds after which `watch` comes by once more: what it sent is of no use any longer
+
+
+@shared_task
+def examine(ids: list[str]) -> None:
+    """Note what the serving model makes of kept drawings."""
+    from letters.examine import examine as look_at
+
+    look_at([uuid.UUID(each) for each in ids])
+
+
+@shared_task
+def watch() -> None:
+    """Look after what was left undone: it comes by every few seconds, and what it finds it sends again."""
+    from letters import retrain as runs
+    from letters.export import stale
+    from letters.examine import examine as look_at
+    from letters.examine import unexamined
+
+    runs.resume_stalled()
+    for each in stale():
+        export.apply_async((str(each),), expires=AGAIN)
+    waiting = unexamined(EXAMINED_AT_ONCE)
+    look_at(waiting)
+    if len(waiting) == EXAMINED_AT_ONCE:
+        watch.apply_async(expires=AGAIN)
+
+
+@shared_task(queue="training")
+def retrain(run_id: str) -> None:
+    """Do a retraining, if it still waits and no other runs."""
+    from letters import retrain as step
+
+    step.work(uuid.UUID(run_id))
+
+
+@shared_task(queue="training")
+def retrain_on_schedule(kind: str = "head") -> None:
+    """Ask for a retraining; on a night after which there is nothing new to learn from, say so."""
+    from letters import retrain as step
+    from letters.errors import Refusal
+
+    try:
+        step.start(kind=kind, trigger="schedule", requested_by="the schedule")
+    except Refusal as refusal:
+        log.info("no retraining on schedule: %s", refusal.message)
+
+
+@shared_task(queue="exports")
+def export(export_id: str) -> None:
+    """Make a file of the collected data."""
+    from letters.export import make
+
+    make(uuid.UUID(export_id))
