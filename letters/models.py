@@ -14,10 +14,27 @@ from django.db.models import Q
 from ml.labels import CHARACTERS, CLASSES
 
 
+class Import(models.Model):
+    """A collection that was brought in from elsewhere, and what its contributors agreed to."""
+
+    name = models.CharField(max_length=100, unique=True, help_text="with its writers' names it makes their ids here")
+    consent = models.TextField(help_text="what the contributors agreed to, in the words of whoever brought it in")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = (models.CheckConstraint(condition=~Q(consent=""), name="import_has_consent"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Contributor(models.Model):
     """Somebody who keeps drawings, known by a random id in a cookie and by nothing else."""
 
     id = models.UUIDField(primary_key=True, editable=False)
+    imported_from = models.ForeignKey(
+        Import, on_delete=models.PROTECT, null=True, editable=False, related_name="contributors"
+    )
     held_out = models.BooleanField(
         editable=False, help_text="What this contributor draws judges models and never trains one."
     )
@@ -413,7 +430,11 @@ class Export(models.Model):
     stored = models.CharField(max_length=200, blank=True, help_text="name in storage")
     size = models.PositiveBigIntegerField(default=0, help_text="bytes")
     claim = models.UUIDField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0, help_text="how many workers have begun it")
     heartbeat_at = models.DateTimeField(null=True)
+    withdrawn_at = models.DateTimeField(
+        null=True, help_text="since when it holds a drawing that is no longer ours to give; nobody gets it any more"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True)
 
@@ -428,3 +449,13 @@ class Export(models.Model):
 
     def __str__(self) -> str:
         return f"{self.format} {self.created_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen to it by itself."""
+        return self.state in (self.State.DONE, self.State.FAILED)
+
+    @property
+    def can_be_had(self) -> bool:
+        """Whether its file may be handed out."""
+        return self.state == self.State.DONE and self.withdrawn_at is None
