@@ -58,7 +58,26 @@ def stride3(dropout: float = 0.3) -> keras.Model:
     return keras.Model(images, _classify(x, dropout), name="stride3")
 
 
-NETWORKS: dict[str, Callable[..., keras.Model]] = {"cdeotte": cdeotte, "stride3": stride3}
+def residual(dropout: float = 0.3) -> keras.Model:
+    """Ten convolutions, about 720,000 parameters.
+
+    The first sees the image in full; each of the three halvings is followed by a block that adds what it finds to what
+    it was given: He et al., "Deep residual learning for image recognition", arXiv:1512.03385.
+    """
+    images = keras.Input(INPUT_SHAPE)
+    x = _convolve(images, 32, 3)
+    for filters in (48, 96, 96):
+        x = _convolve(x, filters, 3, strides=2)
+        x = _add_block(x, filters)
+    return keras.Model(images, _classify(x, dropout), name="residual")
+
+
+def _add_block(x: Any, filters: int) -> Any:
+    inner = layers.Conv2D(filters, 3, padding="same", use_bias=False)(_convolve(x, filters, 3))
+    return layers.ReLU()(layers.Add()([x, layers.BatchNormalization()(inner)]))
+
+
+NETWORKS: dict[str, Callable[..., keras.Model]] = {"cdeotte": cdeotte, "stride3": stride3, "residual": residual}
 
 
 def build(name: str, dropout: float) -> keras.Model:
