@@ -3,7 +3,8 @@
 It starts a whole site of its own beside whatever else runs: private Redis, database and files, one inference worker,
 gunicorn as the Procfile starts it; and the same site once more with LiteRT inside the view. The two are measured in
 turns, so that a machine that grows busy meanwhile is no advantage to either; of the turns the medians count. Nothing
-but 127.0.0.1 is ever asked. It takes about a minute.
+but 127.0.0.1 is ever asked. A third site shows the loop: 50 corrections, approved, learned from, served. It takes about
+two minutes.
 
 The processor times a prediction (`cpu_ms_*`) do not depend on what else the machine does; all other times do.
 """
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from benchmarks import letter, load, machine, report
+from benchmarks import corrections, letter, load, machine, report
 from ml.artifact import SHIPPED
 from ml.predictor import Predictor
 from ml.preprocess import image_from_strokes
@@ -63,6 +64,9 @@ def main() -> None:
     figures = {"predict_litert_median_ms": litert_median(), "predict_keras_median_ms": keras_median()}
     with running_site(own_redis=True) as site, inprocess_site(site) as inside:
         figures |= measure(celery_server(site), inside, site)
+    say(f"{corrections.CORRECTIONS} corrections, from approval to a model that serves, {corrections.ROUNDS} times")
+    with running_site(own_redis=True, env={"HOLDOUT_SHARE": "0"}) as site:
+        figures |= corrections.loop_seconds(site)
     figures = {name: round(value, 3) for name, value in figures.items()}
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(figures | {"machine": described}, indent=1) + "\n")
