@@ -1,8 +1,13 @@
-"""A model as a folder: weights for Keras and LiteRT, configuration, metrics, reference letters, card, and their hashes.
+"""A model as a folder: weights for Keras and LiteRT, the last layer, configuration, metrics, features, card, hashes.
 
-    model.keras  model.tflite  config.json  metrics.json  reference.npz  smoke.json  card.md  manifest.json
+    model.keras  model.tflite  head.npz  config.json  metrics.json  reference.npz  test.npz  smoke.json  card.md
+    manifest.json
 
-The folder is written aside, verified, and renamed into place: it is there whole or not at all.
+`head.npz` is the last layer as served, `test.npz` the features and labels of the dataset's test images: with these a
+head is judged, or refitted, without any image. The layers below the last are the trunk; `trunk` in `config.json` names
+them, and `parent` the artefact that this one came from.
+
+The folder is written aside, verified, tried, and renamed into place: it is there whole or not at all.
 """
 
 from __future__ import annotations
@@ -10,13 +15,16 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ml import graft
 from ml.labels import CLASS_COUNT, CLASSES
 from ml.preprocess import PREPROCESS_VERSION, image_from_strokes
 
@@ -24,11 +32,21 @@ if TYPE_CHECKING:
     import keras
 
     from ml.emnist import Letters
-    from ml.predictor import Predictor
+    from ml.head import Head
     from ml.train import TrainConfig, TrainResult
 
 SHIPPED = Path(__file__).parent / "shipped"
-FILES = ("model.keras", "model.tflite", "config.json", "metrics.json", "reference.npz", "smoke.json", "card.md")
+FILES = (
+    "model.keras",
+    "model.tflite",
+    "head.npz",
+    "config.json",
+    "metrics.json",
+    "reference.npz",
+    "test.npz",
+    "smoke.json",
+    "card.md",
+)
 REFERENCE_PER_CLASS = 400
 SMOKE_TOLERANCE = 1e-2  # LiteRT may sum in another order on another processor
 
@@ -44,6 +62,36 @@ SMOKE_STROKES: dict[str, list[list[list[float]]]] = {
 
 class BadArtifact(Exception):
     """A folder that is not a whole, unaltered, working artefact; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """What a trunk makes of some letters: `features` (N, 128) float32, `labels` (N,) uint8. No images."""
+
+    features: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What an artefact is made from, beside its network.
+
+    `letters`: the training images, from which the reference is drawn by `reference_seed`. `config` and `history` go
+    into config.json and metrics.json; `how` begins the card. `parent`: the artefact that the training
+    started from; its plane is where the new plane starts.
+    """
+
+    dataset: str
+    letters: Letters
+    validation: Letters
+    config: dict[str, Any]
+    history: list[dict[str, float]]
+    how: str
+    reference_seed: int
+    parent: Path | None = None
 
 
 def digest_of(folder: Path) -> str:
@@ -71,18 +119,26 @@ def verify(folder: Path, digest: str | None = None) -> str:
 
 
 def smoke_test(folder: Path) -> None:
-    """Load the model and see that it predicts the smoke letters as was recorded. Raises BadArtifact."""
+    """Load the model and see that it predicts the smoke letters as was recorded, and as its head.npz does.
+
+    Raises BadArtifact.
+    """
     from ml.predictor import Predictor  # only here: the web process verifies artefacts and never runs one
 
     recorded = json.loads((folder / "smoke.json").read_text())
+    head = load_head(folder)
     try:
-        found = _smoke(Predictor(folder))
+        predictor = Predictor(folder)
+        found = {letter: predictor.predict(image) for letter, image in _smoke_images().items()}
     except (ValueError, RuntimeError, StopIteration) as error:
         raise BadArtifact(f"{folder}: model.tflite does not run ({error})") from error
-    for letter, probabilities in found.items():
-        difference = float(np.abs(np.asarray(recorded[letter]) - probabilities).max())
+    for letter, prediction in found.items():
+        difference = float(np.abs(np.asarray(recorded[letter]) - prediction.probabilities).max())
         if not difference <= SMOKE_TOLERANCE:
             raise BadArtifact(f"{folder}: the letter {letter} is not predicted as recorded (off by {difference:.3f})")
+        by_head = head.probabilities(prediction.features[None])[0]
+        if not np.abs(by_head - prediction.probabilities).max() <= SMOKE_TOLERANCE:
+            raise BadArtifact(f"{folder}: head.npz is not the last layer of model.tflite (the letter {letter} differs)")
 
 
 def read_json(folder: Path, name: str) -> dict[str, Any]:
@@ -91,53 +147,125 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     return loaded
 
 
+def trunk_of(folder: Path) -> str:
+    """64 hexadecimal digits that name the layers below the last; features of one trunk fit every head on it."""
+    return str(read_json(folder, "config.json")["trunk"])
+
+
+def load_head(folder: Path) -> Head:
+    """The last layer as served."""
+    from ml.head import Head
+
+    with np.load(folder / "head.npz", allow_pickle=False) as stored:
+        return Head(stored["kernel"], stored["bias"])
+
+
+def emnist_reference(folder: Path) -> FeatureSet:
+    """The reference letters, drawn from the training images."""
+    return _feature_set(folder / "reference.npz")
+
+
+def emnist_test(folder: Path) -> FeatureSet:
+    """All test images of the dataset, in the archive's order."""
+    return _feature_set(folder / "test.npz")
+
+
 def write_artifact(output: Path, config: TrainConfig, result: TrainResult, letters: Letters) -> None:
-    """Make the artefact of a finished training at `output`, in place of what is there.
+    """Make the artefact of a finished training at `output`, in place of what is there."""
+    temperature = fit_temperature(result.network, result.validation)
+    how = (
+        f"The network `{config.network}`, trained for {config.epochs} epochs on the EMNIST letters of "
+        f"`{config.dataset}`.\nAgain: `python -m ml.train --config config.json --output DIR`, with the archive whose "
+        "SHA-256 is in `config.json`."
+    )
+    origin = Origin(
+        dataset=config.dataset,
+        letters=letters,
+        validation=result.validation,
+        config={"train": asdict(config), "temperature": temperature},
+        history=result.history,
+        how=how,
+        reference_seed=config.seed,
+    )
+    write_network(output, serving_model(result.network, temperature), origin)
+
+
+def write_network(output: Path, serving: keras.Model, origin: Origin) -> None:
+    """Make the artefact of a serving model at `output`, in place of what is there.
 
     The test images of the dataset are scored here, once, by the very file that will serve.
     """
-    from ml.predictor import Predictor
+    from ml import emnist
 
+    test = emnist.load_letters(origin.dataset, "test")
+    with made_whole(output) as aside:
+        trunk = write_model(aside, serving)
+        metrics = _measure(aside, origin, test)
+        _write_reference(aside, serving, origin)
+        dump(aside / "metrics.json", metrics)
+        parent = digest_of(origin.parent) if origin.parent else None
+        dump(aside / "config.json", origin.config | _surroundings() | {"trunk": trunk, "parent": parent})
+        (aside / "card.md").write_text(card(origin.how, metrics))
+
+
+@contextmanager
+def made_whole(output: Path) -> Iterator[Path]:
+    """A folder to write an artefact into. Afterwards it is tried, recorded, verified and takes the place of `output`.
+
+    `smoke.json` and `manifest.json` are written here. Raises BadArtifact; what was at `output` then stays.
+    """
     aside = output.with_name(output.name + ".partial")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    temperature = _fit_temperature(result.network, result.validation)
-    serving = _serving_model(result.network, temperature)
-    serving.save(aside / "model.keras")
-    _write_litert(aside / "model.tflite", serving)
-    _write_reference(aside, serving, letters, config.seed)
-    _dump(aside / "smoke.json", {letter: p.tolist() for letter, p in _smoke(Predictor(aside)).items()})
-    _dump(aside / "config.json", _describe(config, temperature))
-    metrics = _measure(aside, config, result)
-    _dump(aside / "metrics.json", metrics)
-    (aside / "card.md").write_text(_card(config, metrics))
-    _dump(aside / "manifest.json", {"files": {name: _sha256(aside / name) for name in FILES}})
+    yield aside
+    _record_smoke(aside)
+    dump(aside / "manifest.json", {"files": {name: _sha256(aside / name) for name in FILES}})
     verify(aside)
+    smoke_test(aside)
     shutil.rmtree(output, ignore_errors=True)
     aside.rename(output)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+def serving_model(network: keras.Model, temperature: float = 1.0) -> keras.Model:
+    """Images in, probabilities and features out, from a network with the layers `features` and `logits`.
+
+    The temperature goes into the weights of the one last layer, so that whoever has that has all.
+    """
+    import keras
+
+    kernel, bias = network.get_layer("logits").get_weights()
+    features = network.get_layer("features").output
+    head = keras.layers.Dense(CLASS_COUNT, name="head")
+    probabilities = keras.layers.Softmax(name="probabilities")(head(features))
+    head.set_weights([kernel / temperature, bias / temperature])
+    return keras.Model(network.input, [probabilities, features], name=network.name)
 
 
-def _dump(path: Path, value: object) -> None:
+def write_model(folder: Path, serving: keras.Model) -> str:
+    """Write model.keras, model.tflite and head.npz; returns the digest of the trunk. Raises BadArtifact."""
+    from ml.head import Head
+
+    serving.save(folder / "model.keras")
+    _write_litert(folder / "model.tflite", serving)
+    head = Head(*serving.get_layer("head").get_weights())
+    write_head(folder, head)
+    try:
+        return graft.trunk_digest((folder / "model.tflite").read_bytes(), head)
+    except graft.GraftError as error:
+        raise BadArtifact(f"{folder}: {error}") from error
+
+
+def write_head(folder: Path, head: Head) -> None:
+    """Write head.npz."""
+    np.savez(folder / "head.npz", kernel=head.kernel.astype(np.float32), bias=head.bias.astype(np.float32))
+
+
+def dump(path: Path, value: object) -> None:
+    """Write a value as JSON, the same value always as the same bytes."""
     path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
-def _smoke(predictor: Predictor) -> dict[str, npt.NDArray[np.float32]]:
-    return {
-        letter: predictor.predict(image_from_strokes(strokes)).probabilities
-        for letter, strokes in SMOKE_STROKES.items()
-    }
-
-
-def _scaled(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    return images[..., None].astype(np.float32) / 255.0
-
-
-def _fit_temperature(network: keras.Model, validation: Letters) -> float:
+def fit_temperature(network: keras.Model, validation: Letters) -> float:
     """The temperature that makes the validation labels likeliest: Guo et al., arXiv:1706.04599, section 4.2."""
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
@@ -151,13 +279,51 @@ def _fit_temperature(network: keras.Model, validation: Letters) -> float:
     return float(minimize_scalar(surprise, bounds=(0.2, 5.0), method="bounded").x)
 
 
-def _serving_model(network: keras.Model, temperature: float) -> keras.Model:
-    import keras
+def card(how: str, metrics: dict[str, Any], tested: str = "The test images chose nothing in its making.") -> str:
+    """The text that goes with a model. `how` it was made; `tested`: what part the test images had in it."""
+    test = metrics["test"]
+    return f"""# A reader of handwritten letters
 
-    logits = network.get_layer("logits").output
-    cooled = keras.layers.Rescaling(1 / temperature, name="temperature")(logits)
-    probabilities = keras.layers.Softmax(name="probabilities")(cooled)
-    return keras.Model(network.input, [probabilities, network.get_layer("features").output], name=network.name)
+{how}
+
+It reads a 28x28 image as one of 37 classes: A to Z, and a b d e f g h n q r t; the other small letters share the class
+of their capital. Its probabilities assume that all classes are equally common.
+
+On the {test["count"]} test images: {test["accuracy"]:.2%} right on 37 classes, {test["folded_accuracy"]:.2%} with case
+ignored. {tested}
+
+It is not good at what has no context to tell: l and I, O and Q without a tail, f and F, g and q. It answers with a
+letter whatever it is shown, also a digit or a scribble. Made from NIST Special Database 19, written on paper in the
+United States of the 1980s and 90s: other hands it knows less.
+
+Data: Cohen, Afshar, Tapson, van Schaik, "EMNIST: an extension of MNIST to handwritten letters", arXiv:1702.05373.
+"""
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _feature_set(path: Path) -> FeatureSet:
+    with np.load(path, allow_pickle=False) as stored:
+        return FeatureSet(stored["features"].astype(np.float32), stored["labels"])
+
+
+def _smoke_images() -> dict[str, npt.NDArray[np.uint8]]:
+    return {letter: image_from_strokes(strokes) for letter, strokes in SMOKE_STROKES.items()}
+
+
+def _record_smoke(folder: Path) -> None:
+    from ml.predictor import Predictor
+
+    predictor = Predictor(folder)
+    found = {letter: predictor.predict(image).probabilities for letter, image in _smoke_images().items()}
+    dump(folder / "smoke.json", {letter: probabilities.tolist() for letter, probabilities in found.items()})
+
+
+def _scaled(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    return images[..., None].astype(np.float32) / 255.0
 
 
 def _write_litert(path: Path, serving: keras.Model) -> None:
@@ -168,77 +334,68 @@ def _write_litert(path: Path, serving: keras.Model) -> None:
     keras.Model(one, serving(one)).export(str(path), format="litert", verbose=False)
 
 
-def _write_reference(folder: Path, serving: keras.Model, letters: Letters, seed: int) -> None:
+def _write_reference(folder: Path, serving: keras.Model, origin: Origin) -> None:
     from ml.embed import fit_umap
 
-    random = np.random.default_rng([seed, 3])
-    chosen = np.concatenate(
-        [
-            random.permutation(np.flatnonzero(letters.labels == label))[:REFERENCE_PER_CLASS]
-            for label in range(CLASS_COUNT)
-        ]
-    )
-    chosen = random.permutation(chosen)  # so that any first part of the reference is a fair sample of it
+    letters, seed = origin.letters, origin.reference_seed
+    chosen = _reference_of(letters.labels, seed)
+    labels = letters.labels[chosen]
     _, features = serving.predict(_scaled(letters.images[chosen]), batch_size=512, verbose=0)
     np.savez_compressed(
         folder / "reference.npz",
         features=features.astype(np.float16),
-        labels=letters.labels[chosen],
-        plane=fit_umap(features, seed).astype(np.float32),
+        labels=labels,
+        plane=fit_umap(features, seed, start=_plane_of(origin.parent, labels)).astype(np.float32),
     )
 
 
-def _describe(config: TrainConfig, temperature: float) -> dict[str, Any]:
+def _reference_of(labels: npt.NDArray[np.uint8], seed: int) -> npt.NDArray[np.intp]:
+    """Which of the training images the reference is made of, as many of each class."""
+    random = np.random.default_rng([seed, 3])
+    chosen = np.concatenate(
+        [random.permutation(np.flatnonzero(labels == label))[:REFERENCE_PER_CLASS] for label in range(CLASS_COUNT)]
+    )
+    return random.permutation(chosen)  # so that any first part of the reference is a fair sample of it
+
+
+def _plane_of(parent: Path | None, labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32] | None:
+    """Where the same reference letters lie in the parent's plane; None where its reference is made of others."""
+    if parent is None:
+        return None
+    with np.load(parent / "reference.npz", allow_pickle=False) as stored:
+        return stored["plane"] if np.array_equal(stored["labels"], labels) else None
+
+
+def _surroundings() -> dict[str, Any]:
     import keras
     import tensorflow as tf
 
     from ml import emnist
 
     return {
-        "train": asdict(config),
         "classes": list(CLASSES),
         "preprocess": PREPROCESS_VERSION,
-        "temperature": temperature,
         "archive_sha256": emnist.sha256_of(emnist.archive_path()),
         "versions": {"keras": keras.__version__, "tensorflow": tf.__version__, "numpy": np.__version__},
     }
 
 
-def _measure(folder: Path, config: TrainConfig, result: TrainResult) -> dict[str, Any]:
-    from ml import emnist
+def _measure(folder: Path, origin: Origin, test: Letters) -> dict[str, Any]:
+    """The metrics; writes test.npz on the way, as the same pass gives the features."""
     from ml.evaluate import evaluate
     from ml.predictor import Predictor
 
     predictor = Predictor(folder)
 
-    def probabilities_of(letters: Letters) -> npt.NDArray[np.float32]:
-        return np.stack([predictor.predict(image).probabilities for image in letters.images])
+    def read(letters: Letters) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        read = [predictor.predict(image) for image in letters.images]
+        return np.stack([each.probabilities for each in read]), np.stack([each.features for each in read])
 
-    test = emnist.load_letters(config.dataset, "test")
+    probabilities, features = read(test)
+    np.savez_compressed(folder / "test.npz", features=features.astype(np.float16), labels=test.labels)
     return {
-        "dataset": config.dataset,
-        "test": evaluate(probabilities_of(test), test.labels),
-        "validation": evaluate(probabilities_of(result.validation), result.validation.labels),
-        "history": result.history,
+        "dataset": origin.dataset,
+        "test": evaluate(probabilities, test.labels),
+        "validation": evaluate(read(origin.validation)[0], origin.validation.labels),
+        "history": origin.history,
     }
-
-
-def _card(config: TrainConfig, metrics: dict[str, Any]) -> str:
-    test = metrics["test"]
-    return f"""# A reader of handwritten letters
-
-The network `{config.network}`, trained for {config.epochs} epochs on the EMNIST letters of `{config.dataset}`.
-It reads a 28x28 image as one of 37 classes: A to Z, and a b d e f g h n q r t; the other small letters share the class
-of their capital. Its probabilities assume that all classes are equally common.
-
-On the {test["count"]} test images: {test["accuracy"]:.2%} right on 37 classes, {test["folded_accuracy"]:.2%} with case
-ignored. The test images chose nothing in its making.
-
-It is not good at what has no context to tell: l and I, O and Q without a tail, f and F, g and q. It answers with a
-letter whatever it is shown, also a digit or a scribble. Made from NIST Special Database 19, written on paper in the
-United States of the 1980s and 90s: other hands it knows less.
-
-Again: `python -m ml.train --config config.json --output DIR`, with the archive whose SHA-256 is in `config.json`.
-
-Data: Cohen, Afshar, Tapson, van Schaik, "EMNIST: an extension of MNIST to handwritten letters", arXiv:1702.05373.
-"""

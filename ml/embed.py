@@ -9,17 +9,33 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 NEIGHBOURS = 8
+SHORT_FIT = 60  # epochs of UMAP that starts from an earlier plane
 
 
-def fit_umap(features: Floats, seed: int = 0) -> Floats:
+def fit_umap(features: Floats, seed: int = 0, start: Floats | None = None) -> Floats:
     """UMAP of features (N, D) to the plane (N, 2), scaled into -1..1. A fixed seed gives the same picture again.
 
-    McInnes, Healy, Melville, "UMAP", arXiv:1802.03426.
+    `start`: points (N, 2) to begin from, as those of an earlier model; the fit is then short, and is turned and moved
+    so that it lies on them as well as it can. McInnes, Healy, Melville, "UMAP", arXiv:1802.03426.
     """
     from umap import UMAP  # compiles for half a minute: only whoever fits pays for it
 
-    plane = UMAP(n_neighbors=15, min_dist=0.3, random_state=seed, n_jobs=1).fit_transform(features)
-    return scale_to_unit(np.asarray(plane, np.float32))
+    settings = {"n_neighbors": 15, "min_dist": 0.3, "random_state": seed, "n_jobs": 1}
+    if start is None:
+        return scale_to_unit(np.asarray(UMAP(**settings).fit_transform(features), np.float32))
+    plane = np.asarray(UMAP(**settings, init=start, n_epochs=SHORT_FIT).fit_transform(features), np.float32)
+    return scale_to_unit(align(plane, start))
+
+
+def align(plane: Floats, to: Floats) -> Floats:
+    """Turn, mirror, scale and move points (N, 2) as one, so that they lie nearest to the points `to` (N, 2).
+
+    Ordinary Procrustes analysis: Gower, "Generalized Procrustes analysis", Psychometrika 40, 1975.
+    """
+    here, there = plane - plane.mean(axis=0), to - to.mean(axis=0)
+    left, stretch, right = np.linalg.svd(here.T @ there)
+    aligned: Floats = here @ (left @ right) * (stretch.sum() / (here**2).sum()) + to.mean(axis=0)
+    return aligned
 
 
 def scale_to_unit(plane: Floats) -> Floats:

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ml.emnist import DIGITS, Letters
+
 UPRIGHT = np.zeros((28, 28), np.uint8)
 UPRIGHT[2, 20] = 200  # one pixel at the top right: where it is afterwards shows whether an image is upright
 
@@ -32,7 +34,18 @@ def write_archive(path: Path, datasets: dict[str, list[int]]) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         for name, codes in datasets.items():
             for usage in ("train", "test"):
-                stem = f"gzip/emnist-{name}-{usage}"
-                archive.writestr(f"{stem}-images-idx3-ubyte.gz", idx(images_of(codes).swapaxes(1, 2)))
-                archive.writestr(f"{stem}-labels-idx1-ubyte.gz", idx(np.array(codes, np.uint8)))
+                _add(archive, f"{name}-{usage}", images_of(codes), codes)
     return path
+
+
+def write_letters(path: Path, name: str, train: Letters, test: Letters) -> Path:
+    """An archive with one dataset of these letters."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for usage, letters in (("train", train), ("test", test)):
+            _add(archive, f"{name}-{usage}", letters.images, (letters.labels + DIGITS).tolist())
+    return path
+
+
+def _add(archive: zipfile.ZipFile, name: str, images: npt.NDArray[np.uint8], codes: list[int]) -> None:
+    archive.writestr(f"gzip/emnist-{name}-images-idx3-ubyte.gz", idx(images.swapaxes(1, 2)))
+    archive.writestr(f"gzip/emnist-{name}-labels-idx1-ubyte.gz", idx(np.array(codes, np.uint8)))
