@@ -44,6 +44,8 @@ STATUS = {
     "image_format": status.HTTP_415_UNSUPPORTED_MEDIA_TYPE,
     "not_found": status.HTTP_404_NOT_FOUND,
     "idempotency_conflict": status.HTTP_409_CONFLICT,
+    "already_reviewed": status.HTTP_409_CONFLICT,
+    "nothing_to_undo": status.HTTP_409_CONFLICT,
     "nothing_to_learn": status.HTTP_409_CONFLICT,
     "model_unfit": status.HTTP_409_CONFLICT,
     "quota_exceeded": status.HTTP_429_TOO_MANY_REQUESTS,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import logging
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,10 +22,12 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from kombu.exceptions import OperationalError
 
-from letters import errors, registry, reply
+from letters import errors, examine, registry, reply
 from letters.models import Contributor, Drawing, ModelVersion
 from ml.labels import CLASSES, class_of
 from ml.preprocess import PREPROCESS_VERSION, image_from_strokes
+
+log = logging.getLogger(__name__)
 
 Strokes = list[list[list[float]]]
 _TOKEN = signing.TimestampSigner(salt="letterloop.token")
@@ -180,8 +184,20 @@ def _store(drawing: Drawing, contributor_id: uuid.UUID) -> Kept:
             return _replay(known, drawing)
         _check_quota(contributor)
         drawing.contributor = contributor
+        examine.mark_exact(drawing)
         drawing.save(force_insert=True)
+        transaction.on_commit(partial(_send_to_be_examined, drawing.pk), robust=True)
     return Kept(drawing, receipt_of(drawing.pk), replayed=False)
+
+
+def _send_to_be_examined(drawing_id: uuid.UUID) -> None:
+    """What cannot be sent now is found later, see letters.tasks.watch: the drawing is kept, and its visitor told so."""
+    from letters import tasks
+
+    try:
+        tasks.examine.apply_async(([str(drawing_id)],), retry=False)
+    except OperationalError as problem:
+        log.warning("a drawing waits to be examined: %s", problem)
 
 
 def _lock_contributor(contributor_id: uuid.UUID) -> Contributor:

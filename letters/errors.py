@@ -109,5 +109,37 @@ class ModelNotFound(Refusal):
         super().__init__(f"there is no model {number}; GET /api/v1/models lists them")
 
 
+class ReasonRequired(Refusal):
+    code = "reason_required"
+
+    def __init__(self) -> None:
+        super().__init__("say why: the reason stands in the history", field="reason")
+
+
 class ModelUnfit(Refusal):
     code = "model_unfit"
+
+
+class BadDecision(Refusal):
+    code = "bad_decision"
+
+
+class DrawingGone(Refusal):
+    code = "not_found"
+
+    def __init__(self) -> None:
+        super().__init__("this drawing is gone: whoever drew it took it back")
+
+
+class AlreadyReviewed(Refusal):
+    code = "already_reviewed"
+
+    def __init__(self, last: str) -> None:
+        super().__init__(f"{last}, after you had seen this drawing; nothing was changed")
+
+
+class NothingToUndo(Refusal):
+    code = "nothing_to_undo"
+
+    def __init__(self) -> None:
+        super().__init__("no decision of yours stands that could be taken back")

@@ -1,21 +1,383 @@
-"""What staff decide about the drawings that were collected."""
+"""What staff decide about the drawings that were collected: whose turn it is, what was decided, how to take it back.
+
+Two reviewers never have the same card on their desks (a lease), and never overwrite each other (a revision).
+"""
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
+import logging
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING
 
-from letters.models import Drawing
+from django.db import transaction
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
+from django.utils import timezone
+
+from letters import errors
+from letters.models import Contributor, Decision, Drawing
+from ml.labels import CHARACTERS, class_of
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+log = logging.getLogger(__name__)
+
+LEASE = timedelta(minutes=5)
+AT_ONCE = 200  # decisions of one transaction
+
+Action = Decision.Action
+Reason = Decision.Reason
+State = Drawing.State
 
 
-def approve(drawings: QuerySet[Drawing]) -> int:
-    """Let drawings be shown and learned from; how many were not so before."""
-    return _decide(drawings, Drawing.State.APPROVED)
+# --- The queue -----------------------------------------------------------------------------------------------------
 
 
-def reject(drawings: QuerySet[Drawing]) -> int:
-    """Keep drawings from being shown or learned from; how many were not so before."""
-    return _decide(drawings, Drawing.State.REJECTED)
+@dataclass(frozen=True)
+class Wanted:
+    """Which drawings a reviewer wants to see, and in which order; what is None or empty does not matter."""
+
+    state: str = State.PENDING
+    label: str = ""
+    contributor: uuid.UUID | None = None
+    source: str = ""
+    since: date | None = None
+    until: date | None = None  # that day included
+    duplicates: bool | None = None  # them alone, or none of them
+    order: str = "useful"  # or "newest"
 
 
-def _decide(drawings: QuerySet[Drawing], state: Drawing.State) -> int:
-    return drawings.exclude(state=state).order_by().update(state=state)
+_LARGE = [f"{model}__{field}" for model in ("model", "examination__model") for field in ("metrics", "config")]
+ORDERS = {"useful": ("-usefulness", "id"), "newest": ("-created_at", "-id")}
+
+
+def queue(wanted: Wanted = Wanted()) -> QuerySet[Drawing]:
+    """The drawings in their order, without those of muted contributors."""
+    drawings = Drawing.objects.filter(state=wanted.state, contributor__muted_at=None)
+    if wanted.label:
+        drawings = drawings.filter(label=wanted.label)
+    if wanted.contributor:
+        drawings = drawings.filter(contributor_id=wanted.contributor)
+    if wanted.source:
+        drawings = drawings.filter(source=wanted.source)
+    if wanted.since:
+        drawings = drawings.filter(created_at__gte=_start_of(wanted.since))
+    if wanted.until:
+        drawings = drawings.filter(created_at__lt=_start_of(wanted.until + timedelta(days=1)))
+    if wanted.duplicates is not None:
+        drawings = drawings.filter(duplicate_of__isnull=not wanted.duplicates)
+    return drawings.order_by(*ORDERS[wanted.order])
+
+
+def _start_of(day: date) -> datetime:
+    return timezone.make_aware(datetime.combine(day, time.min))
+
+
+@dataclass(frozen=True)
+class Desk:
+    """New cards of a reviewer's, and which of those held before are no longer so."""
+
+    cards: list[Drawing]
+    lost: list[uuid.UUID]
+
+
+def claim(
+    *, reviewer: User, wanted: Wanted, count: int, holding: Sequence[uuid.UUID] = (), now: datetime | None = None
+) -> Desk:
+    """Up to `count` cards that nobody else has; the lease of those that the reviewer is `holding` begins anew.
+
+    What was claimed before and is not named as held, say before a reload, is given again.
+    """
+    now = now or timezone.now()
+    renewed = _renew(reviewer, holding, now)
+    with transaction.atomic():
+        free = queue(wanted).filter(_free_for(reviewer, now)).exclude(pk__in=renewed)
+        locked = free.select_for_update(of=("self",), skip_locked=True).values_list("pk", flat=True)
+        candidates = list(locked[:count])
+        claimed = Drawing.objects.filter(_free_for(reviewer, now), pk__in=candidates)
+        claimed.update(claimed_by=reviewer, claimed_at=now)
+    shown = {each.pk: each for each in _with_all_shown(Drawing.objects.filter(pk__in=candidates, claimed_by=reviewer))}
+    return Desk(cards=[shown[pk] for pk in candidates if pk in shown], lost=[pk for pk in holding if pk not in renewed])
+
+
+def _renew(reviewer: User, holding: Sequence[uuid.UUID], now: datetime) -> set[uuid.UUID]:
+    """Which of them the reviewer still holds: also one whose lease ran out, if nobody took it meanwhile."""
+    held = Drawing.objects.filter(pk__in=holding, claimed_by=reviewer, contributor__muted_at=None)
+    kept = set(held.order_by().values_list("pk", flat=True))
+    Drawing.objects.filter(pk__in=kept, claimed_by=reviewer).update(claimed_at=now)
+    return kept
+
+
+def _free_for(reviewer: User, now: datetime) -> Q:
+    return Q(claimed_by=None) | Q(claimed_by=reviewer) | Q(claimed_at__lt=now - LEASE)
+
+
+def release(*, reviewer: User, drawing_ids: Sequence[uuid.UUID]) -> int:
+    """Put cards back for others; how many the reviewer had."""
+    held = Drawing.objects.filter(pk__in=drawing_ids, claimed_by=reviewer)
+    return held.order_by().update(claimed_by=None, claimed_at=None)
+
+
+def card(drawing_id: uuid.UUID) -> Drawing:
+    """One drawing with all that a card shows. Raises DrawingGone."""
+    found = _with_all_shown(Drawing.objects.filter(pk=drawing_id)).first()
+    if found is None:
+        raise errors.DrawingGone
+    return found
+
+
+def _with_all_shown(drawings: QuerySet[Drawing]) -> QuerySet[Drawing]:
+    shown = drawings.select_related("contributor", "model", "examination__model", "duplicate_of")
+    return shown.defer("duplicate_of__strokes", "examination__features", *_LARGE)
+
+
+@dataclass(frozen=True)
+class History:
+    """What became of a contributor's drawings so far."""
+
+    drawings: int = 0
+    approved: int = 0
+    rejected: int = 0
+
+
+def histories(contributor_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, History]:
+    """By contributor."""
+    counted = (
+        Drawing.objects.filter(contributor__in=set(contributor_ids))
+        .order_by()
+        .values_list("contributor")
+        .annotate(
+            drawings=Count("pk"),
+            approved=Count("pk", filter=Q(state=State.APPROVED)),
+            rejected=Count("pk", filter=Q(state=State.REJECTED)),
+        )
+    )
+    return {pk: History(*counts) for pk, *counts in counted}
+
+
+# --- Decide --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is to become of a drawing: approved, rejected for a reason, or approved as another letter."""
+
+    action: str
+    reason: str = ""
+    character: str = ""
+
+    def check(self) -> None:
+        """Raises BadDecision, naming the field that is wrong."""
+        if self.action not in (Action.APPROVE, Action.REJECT, Action.RELABEL):
+            raise errors.BadDecision("approve, reject or relabel it", field="action")
+        if self.action == Action.REJECT and self.reason not in Reason.values:
+            raise errors.BadDecision(f"a rejection has a reason: one of {', '.join(Reason.values)}", field="reason")
+        if self.action != Action.REJECT and self.reason:
+            raise errors.BadDecision("only a rejection has a reason", field="reason")
+        if self.action == Action.RELABEL and self.character not in CHARACTERS:
+            raise errors.BadDecision("relabel it as one of the letters A-Z and a-z", field="character")
+        if self.action != Action.RELABEL and self.character:
+            raise errors.BadDecision("only relabelling names a letter", field="character")
+
+
+def decide(*, reviewer: User, drawing_id: uuid.UUID, revision: int, judgement: Judgement) -> Decision:
+    """Decide about a drawing as it was when the reviewer saw it. The same again, say after a lost answer, changes
+    nothing and answers the same.
+
+    Raises BadDecision, DrawingGone, and AlreadyReviewed when somebody decided since: who, and what.
+    """
+    judgement.check()
+    with transaction.atomic():
+        decision = _decide(reviewer, drawing_id, revision, judgement)
+        _learn_after([decision])
+    return decision
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one of several decisions: a Decision, or why there is none."""
+
+    drawing_id: uuid.UUID
+    decision: Decision | None
+    refusal: errors.Refusal | None
+
+
+def decide_all(*, reviewer: User, drawings: Iterable[tuple[uuid.UUID, int]], judgement: Judgement) -> list[Outcome]:
+    """The same decision about several drawings (id, revision), each for itself: one that is refused holds up no other.
+
+    Raises BadDecision.
+    """
+    judgement.check()
+    asked = sorted(drawings)  # two such requests lock rows in the same order
+    outcomes: list[Outcome] = []
+    for start in range(0, len(asked), AT_ONCE):
+        with transaction.atomic():
+            some = [_try(reviewer, pk, revision, judgement) for pk, revision in asked[start : start + AT_ONCE]]
+            _learn_after([each.decision for each in some if each.decision])
+        outcomes += some
+    return outcomes
+
+
+def _try(reviewer: User, drawing_id: uuid.UUID, revision: int, judgement: Judgement) -> Outcome:
+    try:
+        return Outcome(drawing_id, _decide(reviewer, drawing_id, revision, judgement), None)
+    except (errors.AlreadyReviewed, errors.DrawingGone) as refusal:
+        return Outcome(drawing_id, None, refusal)
+
+
+def _decide(reviewer: User, drawing_id: uuid.UUID, revision: int, judgement: Judgement) -> Decision:
+    drawing = _found(drawing_id)
+    decision = _planned(drawing, judgement)
+    decision.reviewer, decision.actor = reviewer, reviewer.get_username()
+    if drawing.revision != revision or not _change(drawing, decision, {"claimed_by": None, "claimed_at": None}):
+        return _said_before(drawing_id, revision, decision)
+    decision.save(force_insert=True)
+    return decision
+
+
+def _found(drawing_id: uuid.UUID) -> Drawing:
+    drawing = Drawing.objects.filter(pk=drawing_id).defer("strokes", "image").first()
+    if drawing is None:
+        raise errors.DrawingGone
+    return drawing
+
+
+def _planned(drawing: Drawing, judgement: Judgement) -> Decision:
+    """The row of a decision, before it is one. To relabel a letter as itself is to approve it."""
+    character = judgement.character or drawing.letter
+    relabels = judgement.action == Action.RELABEL and character != drawing.letter
+    rejects = judgement.action == Action.REJECT
+    return Decision(
+        drawing=drawing,
+        action=Action.REJECT if rejects else Action.RELABEL if relabels else Action.APPROVE,
+        old_state=drawing.state,
+        new_state=State.REJECTED if rejects else State.APPROVED,
+        old_label=drawing.label,
+        new_label=class_of(character),
+        old_character=drawing.letter,
+        new_character=character,
+        reason=judgement.reason,
+    )
+
+
+def _change(drawing: Drawing, decision: Decision, claim: dict[str, object]) -> bool:
+    """Whether the drawing was still as it was read, and is now as decided."""
+    as_read = Drawing.objects.filter(pk=drawing.pk, revision=drawing.revision)
+    typed = decision.new_character == drawing.character
+    changed = as_read.update(
+        state=decision.new_state,
+        label=decision.new_label,
+        corrected_character="" if typed else decision.new_character,
+        revision=F("revision") + 1,
+        **claim,
+    )
+    return changed == 1
+
+
+def _said_before(drawing_id: uuid.UUID, revision: int, planned: Decision) -> Decision:
+    """The decision that a repeated request made the first time. Raises AlreadyReviewed when another stands there."""
+    drawing, last = _found(drawing_id), _last_decision(drawing_id)
+    if last is not None and drawing.revision == revision + 1 and _is_same(last, planned):
+        return last
+    raise errors.AlreadyReviewed(in_words(last) if last else "it was changed")
+
+
+def _is_same(last: Decision, planned: Decision) -> bool:
+    facts = ("reviewer_id", "new_state", "new_character", "reason")
+    return last.action != Action.UNDO and all(getattr(last, each) == getattr(planned, each) for each in facts)
+
+
+def _last_decision(drawing_id: uuid.UUID) -> Decision | None:
+    return Decision.objects.filter(drawing=drawing_id).order_by("-id").first()
+
+
+def in_words(decision: Decision) -> str:
+    """Who decided what, and when: "ann rejected it (unreadable) at 12:03 UTC"."""
+    did = {
+        Action.APPROVE: f"approved it as {decision.new_character}",
+        Action.REJECT: f"rejected it ({decision.get_reason_display()})",
+        Action.RELABEL: f"relabelled it as {decision.new_character}",
+        Action.UNDO: "took back what had been decided",
+    }[Action(decision.action)]
+    return f"{decision.actor} {did} at {decision.created_at:%H:%M} UTC"
+
+
+def _learn_after(decisions: list[Decision]) -> None:
+    """Once all is written: enough new approved drawings may start a retraining. That it cannot start undoes nothing."""
+    if any(each.new_state == State.APPROVED for each in decisions):
+        transaction.on_commit(_after_approval, robust=True)
+
+
+def _after_approval() -> None:
+    from letters import retrain  # it knows of what is reviewed, too
+
+    retrain.after_approval()
+
+
+# --- Take back -----------------------------------------------------------------------------------------------------
+
+
+def undo(*, reviewer: User, decision_id: int | None = None) -> Decision:
+    """Take back a decision of the reviewer's own, the last that still stands if none is named; they have the card again.
+
+    To take back again what was taken back changes nothing and answers the same. Raises NothingToUndo, and
+    AlreadyReviewed when somebody decided about that drawing since.
+    """
+    with transaction.atomic():
+        decision = _to_undo(reviewer, decision_id)
+        known = Decision.objects.filter(undoes=decision).first()
+        return known or _take_back(reviewer, decision)
+
+
+def _to_undo(reviewer: User, decision_id: int | None) -> Decision:
+    own = Decision.objects.filter(reviewer=reviewer).exclude(action=Action.UNDO)
+    if decision_id is not None:
+        found = own.filter(pk=decision_id).first()
+    else:
+        later = Decision.objects.filter(drawing=OuterRef("drawing"), pk__gt=OuterRef("pk"))
+        found = own.filter(~Exists(later)).order_by("-id").first()
+    if found is None:
+        raise errors.NothingToUndo
+    return found
+
+
+def _take_back(reviewer: User, decision: Decision) -> Decision:
+    drawing, last = _found(decision.drawing_id), _last_decision(decision.drawing_id)
+    undone = Decision(
+        drawing=drawing,
+        reviewer=reviewer,
+        actor=reviewer.get_username(),
+        action=Action.UNDO,
+        old_state=drawing.state,
+        new_state=decision.old_state,
+        old_label=drawing.label,
+        new_label=decision.old_label,
+        old_character=drawing.letter,
+        new_character=decision.old_character,
+        undoes=decision,
+    )
+    mine = {"claimed_by": reviewer, "claimed_at": timezone.now()}
+    if last is None or last.pk != decision.pk or not _change(drawing, undone, mine):
+        raise errors.AlreadyReviewed(in_words(last) if last else "it was changed")
+    undone.save(force_insert=True)
+    return undone
+
+
+# --- Contributors --------------------------------------------------------------------------------------------------
+
+
+def mute(contributors: QuerySet[Contributor], *, by: str) -> int:
+    """Keep what they send out of the queue, from now on and for as long as they are muted; how many were not."""
+    changed = contributors.filter(muted_at=None).order_by().update(muted_at=timezone.now())
+    log.info("%s muted %d contributors", by, changed)
+    return changed
+
+
+def unmute(contributors: QuerySet[Contributor], *, by: str) -> int:
+    """Let them back in, with all that they sent meanwhile; how many were muted."""
+    changed = contributors.exclude(muted_at=None).order_by().update(muted_at=None)
+    log.info("%s let %d contributors back in", by, changed)
+    return changed

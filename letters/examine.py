@@ -1,0 +1,281 @@
+"""What a model makes of kept drawings: how much a review of each is likely to teach, and which of them are alike.
+
+It runs in the inference worker, between predictions: LiteRT and NumPy, a few milliseconds a drawing.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from django.db import transaction
+from django.db.models import Case, Q, QuerySet, Value, When
+
+from letters import registry
+from letters.errors import NoModel
+from letters.models import Drawing, Examination, ModelVersion
+from ml import artifact
+from ml.labels import index_of
+
+if TYPE_CHECKING:
+    from ml.predictor import Predictor
+
+Floats = npt.NDArray[np.float32]
+
+NEAR = 5.0  # grey values of 255 that two images differ by at the mean; docs/review.md says how it was measured
+OWN_COMPARED = 60  # the contributor's last drawings
+CLASS_COMPARED = 100  # the newest of the class, of those that wait and of those that were approved
+NEIGHBOURS = 8
+SAMPLED = 256  # reference letters by which a distance is judged
+AT_ONCE = 20  # drawings of one transaction
+WEIGHTS = {"disagreement": 0.2, "label_doubt": 0.4, "uncertainty": 0.2, "unfamiliarity": 0.2}
+OF_A_COPY = 0.25  # of the usefulness that a drawing would have, had it not been seen before under the same class
+
+
+# --- How useful a review is ----------------------------------------------------------------------------------------
+
+
+def label_quality(probabilities: Floats, label: int) -> float:
+    """How well a label goes with probabilities (37,), 0 to 1: its normalised margin over the best other class.
+
+    Northcutt, Jiang, Chuang, "Confident learning", JAIR 2021; Kuan and Mueller, "Model-agnostic label quality scoring",
+    ICML DataPerf 2022.
+    """
+    others = np.delete(probabilities, label)
+    return float(np.clip((probabilities[label] - others.max() + 1) / 2, 0, 1))
+
+
+def uncertainty(probabilities: Floats) -> float:
+    """The entropy of probabilities (37,) as a share of the largest that it could be, 0 to 1."""
+    likely = probabilities[probabilities > 0]
+    return float(np.clip(-(likely * np.log(likely)).sum() / np.log(len(probabilities)), 0, 1))
+
+
+def usefulness(probabilities: Floats, label: int, unfamiliarity: float) -> float:
+    """How much a review of a drawing with this label is likely to teach, 0 to 1; `unfamiliarity` is a share too."""
+    signs = {
+        "disagreement": float(probabilities.argmax() != label),
+        "label_doubt": 1 - label_quality(probabilities, label),
+        "uncertainty": uncertainty(probabilities),
+        "unfamiliarity": unfamiliarity,
+    }
+    return sum(WEIGHTS[name] * value for name, value in signs.items())
+
+
+class Familiarity:
+    """How far features lie from those of the reference letters, judged by how far these lie from each other."""
+
+    def __init__(self, reference: Floats) -> None:
+        """`reference`: features (N, D)."""
+        self._reference = reference
+        self._squares = np.einsum("nd,nd->n", reference, reference)
+        sample = reference[:: max(1, len(reference) // SAMPLED)]
+        self._usual = np.sort(self._to_nearest(sample, skip=1))
+
+    def distances(self, features: Floats) -> Floats:
+        """Mean distance (N,) of features (N, D) to the nearest reference letters; 1 is usual among these."""
+        return self._to_nearest(features) / max(float(np.median(self._usual)), 1e-6)
+
+    def shares(self, distances: Floats) -> Floats:
+        """The share (N,) of reference letters that lie nearer to their neighbours, 0 to 1."""
+        usual = self._usual / max(float(np.median(self._usual)), 1e-6)
+        return (np.searchsorted(usual, distances) / len(usual)).astype(np.float32)
+
+    def _to_nearest(self, features: Floats, skip: int = 0) -> Floats:
+        """`skip`: how many of the nearest do not count; 1 for letters that are among the reference themselves."""
+        squares = np.einsum("nd,nd->n", features, features)
+        distance = squares[:, None] + self._squares - 2 * features @ self._reference.T
+        count = min(NEIGHBOURS + skip, distance.shape[1])
+        nearest = np.sort(np.partition(distance, count - 1)[:, :count])[:, skip:]
+        mean: Floats = np.sqrt(np.maximum(nearest, 0)).mean(axis=1)
+        return mean
+
+
+# --- What is alike -------------------------------------------------------------------------------------------------
+
+
+def mark_exact(drawing: Drawing) -> None:
+    """Say of a drawing that is about to be stored whose image was stored before; whoever stores it writes that down."""
+    known = Drawing.objects.filter(image_hash=drawing.image_hash)
+    original = known.order_by("created_at").values_list("pk", flat=True).first()
+    if original is not None:
+        drawing.duplicate_of_id = original
+        drawing.likeness = Drawing.Likeness.EXACT
+
+
+def _find_original(drawing: Drawing) -> tuple[uuid.UUID | None, str]:
+    """The earlier drawing that this one repeats, and how closely it does."""
+    earlier = Drawing.objects.filter(created_at__lt=drawing.created_at).order_by("-created_at")
+    exact = earlier.filter(image_hash=drawing.image_hash).values_list("pk", flat=True).last()
+    if exact is not None:
+        return exact, Drawing.Likeness.EXACT
+    candidates = dict(_to_compare(drawing, earlier))
+    if not candidates:
+        return None, ""
+    differences = _differences(bytes(drawing.image), list(candidates.values()))
+    nearest = int(differences.argmin())
+    return (list(candidates)[nearest], Drawing.Likeness.NEAR) if differences[nearest] < NEAR else (None, "")
+
+
+def _to_compare(drawing: Drawing, earlier: QuerySet[Drawing]) -> Iterator[tuple[uuid.UUID, bytes]]:
+    """Id and image of the contributor's last drawings, and of the newest of the class."""
+    own = earlier.filter(contributor_id=drawing.contributor_id)[:OWN_COMPARED]
+    alike = [
+        earlier.filter(state=state, label=drawing.label)[:CLASS_COMPARED]  # by state: so it is an index's order
+        for state in (Drawing.State.PENDING, Drawing.State.APPROVED)
+    ]
+    for some in (own, *alike):
+        yield from some.values_list("pk", "image")
+
+
+def _differences(image: bytes, others: Sequence[bytes]) -> Floats:
+    """Mean absolute difference (N,) of an image's grey values to those of others."""
+    stack = np.frombuffer(b"".join(bytes(each) for each in others), np.uint8).reshape(len(others), -1)
+    return np.abs(stack.astype(np.int16) - np.frombuffer(image, np.uint8)).mean(axis=1, dtype=np.float32)
+
+
+# --- Examine -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Examiner:
+    """A registered model with all that it takes to examine drawings by it."""
+
+    model: ModelVersion
+    predictor: Predictor
+    familiarity: Familiarity
+    trunk: str
+
+
+@lru_cache(maxsize=2)  # an interpreter is not thread-safe: this is for workers, which have one thread
+def _examiner(digest: str) -> _Examiner:
+    from ml.predictor import Predictor
+
+    folder = registry.fetch(digest)
+    return _Examiner(
+        ModelVersion.objects.only("pk").get(digest=digest),
+        Predictor(folder),
+        Familiarity(registry.reference_map(digest).features),
+        artifact.trunk_of(folder),
+    )
+
+
+def examine(drawing_ids: Sequence[uuid.UUID]) -> int:
+    """Note what the serving model makes of drawings, and which earlier ones they repeat; how many there were.
+
+    Raises ml.artifact.BadArtifact where that model can be had from nowhere.
+    """
+    try:
+        model = registry.current()
+    except NoModel:
+        return 0
+    drawings = Drawing.objects.filter(pk__in=drawing_ids).defer("strokes")
+    return len(_examine(list(drawings), model.digest))
+
+
+def unexamined(limit: int) -> list[uuid.UUID]:
+    """Up to `limit` drawings that the serving model has not examined yet; what waits for review comes first."""
+    try:
+        model = registry.current()
+    except NoModel:
+        return []
+    if Examination.objects.filter(model=model).count() == Drawing.objects.count():
+        return []  # the rule, and counting is quicker than looking
+    missing = Drawing.objects.filter(Q(examination=None) | ~Q(examination__model=model))
+    waits_first = Case(When(state=Drawing.State.PENDING, then=Value(0)), default=Value(1))
+    return list(missing.order_by(waits_first, "-created_at").values_list("pk", flat=True)[:limit])
+
+
+def features_of(drawings: Sequence[Drawing], digest: str) -> Floats:
+    """Features (N, 128) of drawings by the layers below the last of a registered model.
+
+    Those noted by a model with the same layers are taken as they are; the others are computed, and noted.
+    """
+    trunk = _examiner(digest).trunk
+    found: dict[uuid.UUID, Floats] = {}
+    for some in _batches(drawings, 500):
+        noted = Examination.objects.filter(drawing__in=[each.pk for each in some], trunk=trunk)
+        found |= {pk: _unpacked(features) for pk, features in noted.values_list("drawing_id", "features")}
+    found |= _examine([each for each in drawings if each.pk not in found], digest)
+    return np.array([found[each.pk] for each in drawings], np.float32).reshape(-1, 128)
+
+
+def _examine(drawings: list[Drawing], digest: str) -> dict[uuid.UUID, Floats]:
+    """The features of each drawing, after all has been noted."""
+    found: dict[uuid.UUID, Floats] = {}
+    for some in _batches(drawings, AT_ONCE):
+        found |= _examine_some(some, _examiner(digest))
+    return found
+
+
+def _batches(drawings: Sequence[Drawing], size: int) -> Iterator[Sequence[Drawing]]:
+    for start in range(0, len(drawings), size):
+        yield drawings[start : start + size]
+
+
+def _examine_some(drawings: Sequence[Drawing], by: _Examiner) -> dict[uuid.UUID, Floats]:
+    readings = [by.predictor.predict(np.frombuffer(each.image, np.uint8).reshape(28, 28)) for each in drawings]
+    distances = by.familiarity.distances(np.array([each.features for each in readings]))
+    noted = []
+    for drawing, reading, distance, share in zip(
+        drawings, readings, distances, by.familiarity.shares(distances), strict=True
+    ):
+        label = index_of(drawing.label)
+        drawing.usefulness = usefulness(reading.probabilities, label, float(share))
+        drawing.duplicate_of_id, drawing.likeness = _find_original(drawing)
+        if _repeats_its_class(drawing):
+            drawing.usefulness *= OF_A_COPY
+        noted.append(
+            Examination(
+                drawing=drawing,
+                model=by.model,
+                predicted=reading.label,
+                probability=reading.probability,
+                label_probability=float(reading.probabilities[label]),
+                unfamiliarity=float(distance),
+                trunk=by.trunk,
+                features=_packed(reading.features),
+            )
+        )
+    _note(noted)
+    return {each.drawing_id: _unpacked(each.features) for each in noted}
+
+
+def _repeats_its_class(drawing: Drawing) -> bool:
+    """The same image under another letter is worth a look; under the same one it teaches little."""
+    if drawing.duplicate_of_id is None:
+        return False
+    return Drawing.objects.filter(pk=drawing.duplicate_of_id, label=drawing.label).exists()
+
+
+@transaction.atomic
+def _note(noted: list[Examination]) -> None:
+    """Write it all down, but for what was withdrawn meanwhile."""
+    asked = {pk for each in noted for pk in (each.drawing_id, each.drawing.duplicate_of_id)} - {None}
+    there = set(Drawing.objects.select_for_update().filter(pk__in=asked).order_by("pk").values_list("pk", flat=True))
+    kept = [each for each in noted if each.drawing_id in there]
+    Examination.objects.bulk_create(
+        kept,
+        update_conflicts=True,
+        unique_fields=["drawing"],
+        update_fields=[each.name for each in Examination._meta.local_fields if not each.primary_key],
+    )
+    for each in kept:
+        found = each.drawing
+        original = found.duplicate_of_id if found.duplicate_of_id in there else None
+        Drawing.objects.filter(pk=found.pk).update(
+            usefulness=found.usefulness, duplicate_of=original, likeness=found.likeness if original else ""
+        )
+
+
+def _packed(features: Floats) -> bytes:
+    return features.astype("<f2").tobytes()
+
+
+def _unpacked(features: bytes) -> Floats:
+    return np.frombuffer(features, "<f2").astype(np.float32)
