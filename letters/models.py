@@ -109,6 +109,13 @@ class Deployment(models.Model):
     model = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="deployments")
     actor = models.CharField(max_length=150)
     reason = models.CharField(max_length=300)
+    run = models.ForeignKey(
+        "TrainingRun",
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="deployments",
+        help_text="the retraining that did it by itself",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -1,9 +1,11 @@
-"""Model versions: register one, say which serves, bring one to this machine."""
+"""Model versions: register one, say which serves, let another serve, go back, bring one to this machine."""
 
 from __future__ import annotations
 
 import logging
 import shutil
+import subprocess
+import sys
 import tempfile
 from functools import lru_cache
 from pathlib import Path
@@ -14,12 +16,16 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import Max
 
-from letters.errors import NoModel
-from letters.models import Deployment, ModelVersion, Serving
+from letters.errors import ModelNotFound, ModelUnfit, NoModel, ReasonRequired
+from letters.models import Deployment, ModelVersion, Serving, TrainingRun
 from ml import artifact
 from ml.embed import ReferenceMap, reference_points
 
 log = logging.getLogger(__name__)
+
+TRIAL = "import sys; from pathlib import Path; from ml.artifact import smoke_test; smoke_test(Path(sys.argv[1]))"
+TRIAL_TIMEOUT = 60.0  # seconds
+REASON_LENGTH = 300
 
 
 def current() -> ModelVersion:
@@ -31,31 +37,55 @@ def current() -> ModelVersion:
     return serving.model
 
 
+def number(wanted: int) -> ModelVersion:
+    """The version of a number. Raises ModelNotFound."""
+    version = ModelVersion.objects.filter(number=wanted).first()
+    if version is None:
+        raise ModelNotFound(wanted)
+    return version
+
+
+def trunk_of(version: ModelVersion) -> str:
+    """Names the layers below the last: the same for versions whose last layer alone differs."""
+    return str(version.config.get("trunk") or version.digest)
+
+
+# --- Register ------------------------------------------------------------------------------------------------------
+
+
 def register(folder: Path, *, name: str, origin: ModelVersion.Origin) -> ModelVersion:
     """Put a verified, working artefact into storage and the register. Registering it again changes nothing.
 
     Raises ml.artifact.BadArtifact.
     """
+    return enter(store(folder), folder, name=name, origin=origin)
+
+
+def store(folder: Path) -> str:
+    """Put a verified, working artefact into storage, where it is not in there; its digest. Raises BadArtifact."""
     digest = artifact.verify(folder)
-    known = ModelVersion.objects.filter(digest=digest).first()
-    if known is not None and default_storage.exists(_stored(digest, "manifest.json")):
-        return known
+    if ModelVersion.objects.filter(digest=digest).exists() and default_storage.exists(_stored(digest, "manifest.json")):
+        return digest
     artifact.smoke_test(folder)
     _upload(folder, digest)
-    if known is not None:
-        return known
-    with transaction.atomic():
-        highest = ModelVersion.objects.aggregate(highest=Max("number"))["highest"] or 0
-        version, _ = ModelVersion.objects.get_or_create(
-            digest=digest,
-            defaults={
-                "number": highest + 1,
-                "name": name,
-                "origin": origin,
-                "metrics": artifact.read_json(folder, "metrics.json"),
-                "config": artifact.read_json(folder, "config.json"),
-            },
-        )
+    return digest
+
+
+@transaction.atomic
+def enter(digest: str, folder: Path, *, name: str, origin: ModelVersion.Origin) -> ModelVersion:
+    """The version of an artefact that is in storage: a new one, or the one that it is already."""
+    _lock_serving()  # so that no two take the same number
+    highest = ModelVersion.objects.aggregate(highest=Max("number"))["highest"] or 0
+    version, _ = ModelVersion.objects.get_or_create(
+        digest=digest,
+        defaults={
+            "number": highest + 1,
+            "name": name,
+            "origin": origin,
+            "metrics": artifact.read_json(folder, "metrics.json"),
+            "config": artifact.read_json(folder, "config.json"),
+        },
+    )
     return version
 
 
@@ -70,14 +100,100 @@ def register_shipped() -> ModelVersion:
     return version
 
 
+# --- Promote, go back ----------------------------------------------------------------------------------------------
+
+
+def promote_by_hand(wanted: int, *, actor: str, reason: str) -> ModelVersion:
+    """Let a version serve because somebody says so, and says why. What serves already stays, and nothing is recorded.
+
+    Raises ModelNotFound, ReasonRequired, and ModelUnfit for an artefact that is damaged or does not work.
+    """
+    version = number(wanted)
+    if not reason.strip():
+        raise ReasonRequired
+    check(version)
+    promote(version, actor=actor, reason=reason.strip())
+    return version
+
+
+def roll_back(*, actor: str, reason: str, to: int | None = None) -> ModelVersion:
+    """Let an earlier version serve again: `to`, or the one that served before the one that serves now first did.
+
+    Raises what `promote_by_hand` raises.
+    """
+    if to is None:
+        serving = current()
+        first = Deployment.objects.filter(model=serving, previous__isnull=False).order_by("created_at", "id").first()
+        if first is None or first.previous is None:
+            raise ModelNotFound(f"that served before {serving}")
+        to = first.previous.number
+    return promote_by_hand(to, actor=actor, reason=reason)
+
+
 @transaction.atomic
-def promote(version: ModelVersion, *, actor: str, reason: str) -> None:
+def promote(version: ModelVersion, *, actor: str, reason: str, run: TrainingRun | None = None) -> None:
     """Let a version serve, and record it. Every worker follows with the next request."""
-    serving = Serving.objects.select_for_update().select_related("model").first()
+    serving = _lock_serving()
     if serving is not None and serving.model == version:
         return
-    Deployment.objects.create(previous=serving.model if serving else None, model=version, actor=actor, reason=reason)
+    Deployment.objects.create(
+        previous=serving.model if serving else None,
+        model=version,
+        actor=actor,
+        reason=reason if len(reason) <= REASON_LENGTH else reason[: REASON_LENGTH - 1] + "…",
+        run=run,
+    )
     Serving.objects.update_or_create(id=1, defaults={"model": version})
+    waited = TrainingRun.objects.filter(candidate=version, outcome=TrainingRun.Outcome.PASSED)
+    waited.update(outcome=TrainingRun.Outcome.PROMOTED)
+    transaction.on_commit(_let_workers_follow)
+
+
+def _let_workers_follow() -> None:
+    """They follow by themselves; told, one has the new model at hand when the first visitor comes."""
+    from letters import tasks
+
+    tasks.send(tasks.watch)
+
+
+def _lock_serving() -> Serving | None:
+    """The row that says which model serves, held until the transaction ends."""
+    return Serving.objects.select_for_update().select_related("model").first()
+
+
+def check(version: ModelVersion) -> None:
+    """See that what storage holds of a version is what was registered, and works. Raises ModelUnfit.
+
+    It is fetched anew: that this machine has a good copy would not help the others. It is tried in a process of its
+    own, for the web process, which promotes by hand, never loads LiteRT.
+    """
+    with tempfile.TemporaryDirectory(prefix="letterloop-check-") as name:
+        folder = Path(name) / f"model-{version.number}"
+        folder.mkdir()
+        try:
+            _copy(version.digest, folder)
+            artifact.verify(folder, version.digest)
+            _try(folder)
+        except artifact.BadArtifact as problem:
+            words = str(problem).replace(str(folder), "in storage")
+            log.error("%s is not promoted: %s", version, words)
+            raise ModelUnfit(f"{version} cannot serve: {words}") from problem
+
+
+def _try(folder: Path) -> None:
+    command = [sys.executable, "-c", TRIAL, str(folder)]
+    try:
+        tried = subprocess.run(
+            command, cwd=settings.BASE_DIR, capture_output=True, text=True, timeout=TRIAL_TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise artifact.BadArtifact(f"{folder}: it does not predict within {TRIAL_TIMEOUT:.0f} s") from error
+    if tried.returncode:
+        last = tried.stderr.strip().splitlines()[-1:] or [f"exit code {tried.returncode}"]
+        raise artifact.BadArtifact(last[0].removeprefix("ml.artifact.BadArtifact: "))
+
+
+# --- Bring one to this machine -------------------------------------------------------------------------------------
 
 
 def fetch(digest: str) -> Path:
@@ -90,9 +206,18 @@ def fetch(digest: str) -> Path:
         artifact.verify(folder, digest)
     except artifact.BadArtifact as problem:
         if folder.exists():
-            log.warning("the model in the cache is damaged, fetching it again: %s", problem)
+            log.warning("the model in the cache is damaged, it is fetched again from storage: %s", problem)
         _download(digest, folder)
     return folder
+
+
+def stamp(digest: str) -> tuple[int, int, int] | None:
+    """Changes when the file that a worker reads of an artefact on this machine does; None where it is not here."""
+    try:
+        found = (settings.MODEL_CACHE_DIR / digest / "model.tflite").stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 @lru_cache(maxsize=2)
@@ -128,16 +253,20 @@ def _download(digest: str, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".fetching-"))
     try:
-        for name in (*artifact.FILES, "manifest.json"):
-            try:
-                with default_storage.open(_stored(digest, name)) as stored, (aside / name).open("wb") as local:
-                    shutil.copyfileobj(stored, local)
-            except OSError as error:
-                raise artifact.BadArtifact(f"the model {digest[:12]} cannot be read from storage ({error})") from error
+        _copy(digest, aside)
         artifact.verify(aside, digest)
         _replace(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _copy(digest: str, folder: Path) -> None:
+    for name in (*artifact.FILES, "manifest.json"):
+        try:
+            with default_storage.open(_stored(digest, name)) as stored, (folder / name).open("wb") as local:
+                shutil.copyfileobj(stored, local)
+        except OSError as error:
+            raise artifact.BadArtifact(f"the model {digest[:12]} cannot be read from storage ({error})") from error
 
 
 def _replace(aside: Path, folder: Path) -> None:

@@ -6,11 +6,11 @@ import base64
 import json
 import logging
 import uuid
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from celery import shared_task
+from kombu.exceptions import OperationalError
 
 from letters import registry, reply
 from ml.artifact import BadArtifact
@@ -21,11 +21,30 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@lru_cache(maxsize=2)  # the serving model and the one before it, whose last requests may still come
+_predictors: dict[str, tuple[object, Predictor]] = {}
+PREDICTORS = 2  # the serving model and the one before it, whose last requests may still come
+
+
 def _predictor(digest: str) -> Predictor:
+    """The reader of a model, made again when its file on this machine is no longer the one that was loaded."""
     from ml.predictor import Predictor  # the web process imports this file too, to send; LiteRT stays out of it
 
-    return Predictor(registry.fetch(digest))
+    stamp, predictor = _predictors.get(digest, (None, None))
+    if predictor is None or stamp != registry.stamp(digest):
+        folder = registry.fetch(digest)
+        predictor = Predictor(folder)
+        _predictors[digest] = registry.stamp(digest), predictor
+        for oldest in list(_predictors)[:-PREDICTORS]:
+            del _predictors[oldest]
+    return predictor
+
+
+def send(task: Any, *arguments: str, expires: float | None = None) -> None:
+    """Send a task whose work is noted in the database: where the broker is away, `watch` sends it again."""
+    try:
+        task.apply_async(arguments, expires=expires, retry=False)
+    except OperationalError as problem:
+        log.warning("%s waits for the broker: %s", task.name, problem)
 
 
 @shared_task
@@ -67,17 +86,17 @@ def examine(ids: list[str]) -> None:
 def watch() -> None:
     """Look after what was left undone: it comes by every few seconds, and what it finds it sends again."""
     from letters import retrain as runs
-    from letters.export import stale
     from letters.examine import examine as look_at
     from letters.examine import unexamined
+    from letters.export import stale
 
     runs.resume_stalled()
     for each in stale():
-        export.apply_async((str(each),), expires=AGAIN)
+        send(export, str(each), expires=AGAIN)
     waiting = unexamined(EXAMINED_AT_ONCE)
     look_at(waiting)
     if len(waiting) == EXAMINED_AT_ONCE:
-        watch.apply_async(expires=AGAIN)
+        send(watch, expires=AGAIN)
 
 
 @shared_task(queue="training")
