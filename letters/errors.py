@@ -95,6 +95,10 @@ class BadConfiguration(Refusal):
     code = "bad_configuration"
 
 
+class CannotTrain(Refusal):
+    code = "cannot_train"
+
+
 class RunNotFound(Refusal):
     code = "not_found"
 
@@ -143,3 +147,35 @@ class NothingToUndo(Refusal):
 
     def __init__(self) -> None:
         super().__init__("no decision of yours stands that could be taken back")
+
+
+class NothingToExport(Refusal):
+    code = "nothing_to_export"
+
+    def __init__(self, withheld: int) -> None:
+        kept = f" ({withheld} may not be given away: their contributors agreed to less)" if withheld else ""
+        super().__init__(f"there is no such drawing to export yet{kept}: approve some in the review first")
+
+
+class ExportNotFound(Refusal):
+    code = "not_found"
+
+    def __init__(self) -> None:
+        super().__init__("there is no such export, or its file is not there yet")
+
+
+class ExportWithdrawn(Refusal):
+    code = "export_withdrawn"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a drawing in this file was withdrawn or deleted after it was made, so it is no longer handed out: "
+            "make a new export, which leaves that drawing out"
+        )
+
+
+class ContributorNotFound(Refusal):
+    code = "not_found"
+
+    def __init__(self) -> None:
+        super().__init__("there is no such contributor")

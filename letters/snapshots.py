@@ -1,0 +1,82 @@
+"""What a retraining learns from and is judged by: approved drawings, those of held-out contributors apart."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from django.db.models import QuerySet
+
+from letters.models import Drawing
+from ml.labels import CLASSES, index_of
+
+if TYPE_CHECKING:
+    from ml.gate import Holdout
+
+Bytes = npt.NDArray[np.uint8]
+
+
+def learnable() -> QuerySet[Drawing]:
+    """Approved drawings of whoever is not held out: what a model may be trained on."""
+    return Drawing.objects.filter(state=Drawing.State.APPROVED, contributor__held_out=False)
+
+
+def holdout() -> Holdout:
+    """Approved drawings of those who are held out: what a model is judged by, and never sees."""
+    from ml.gate import Holdout
+
+    judging = Drawing.objects.filter(state=Drawing.State.APPROVED, contributor__held_out=True).order_by("pk")
+    rows = list(judging.values_list("image", "label"))
+    return Holdout(images_of([image for image, _ in rows]), labels_of([label for _, label in rows]))
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Which drawings are learned from, under which labels: ids sorted, one label each."""
+
+    ids: list[uuid.UUID]
+    labels: list[str]
+
+    @classmethod
+    def take(cls) -> Snapshot:
+        """Of this moment."""
+        rows = sorted(learnable().values_list("pk", "label"))
+        return cls([pk for pk, _ in rows], [label for _, label in rows])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all ids and labels."""
+        rows = zip(self.ids, self.labels, strict=True)
+        return hashlib.sha256(b"".join(pk.bytes + label.encode() for pk, label in rows)).hexdigest()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Drawings of each class that has any, in the order of the classes."""
+        found = Counter(self.labels)
+        return {label: found[label] for label in CLASSES if found[label]}
+
+    @property
+    def packed(self) -> bytes:
+        """The ids, 16 bytes each."""
+        return b"".join(each.bytes for each in self.ids)
+
+
+def unpacked(ids: bytes) -> set[uuid.UUID]:
+    """The ids that a snapshot packed."""
+    return {uuid.UUID(bytes=ids[at : at + 16]) for at in range(0, len(ids), 16)}
+
+
+def images_of(images: Sequence[bytes]) -> Bytes:
+    """Images as they are stored to (N, 28, 28)."""
+    return np.frombuffer(b"".join(bytes(each) for each in images), np.uint8).reshape(-1, 28, 28)
+
+
+def labels_of(labels: Sequence[str]) -> Bytes:
+    """Classes to their positions (N,)."""
+    return np.array([index_of(each) for each in labels], np.uint8)
