@@ -131,6 +131,7 @@ CACHES = {
 }
 MEDIA_ROOT = VAR_DIR / "media"  # model artefacts; never served by the site
 MODEL_CACHE_DIR = VAR_DIR / "cache" / "models"
+RUNS_DIR = VAR_DIR / "runs"  # where retrainings work; empty while none does
 STATIC_URL = "/static/"
 STATIC_ROOT = VAR_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
@@ -174,6 +175,7 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = True
+CELERY_WORKER_PROC_ALIVE_TIMEOUT = 60.0  # seconds; the trainer's processes load what they need first
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 20.0  # less than the 30 s that Heroku leaves
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
@@ -189,6 +191,7 @@ DRAWINGS_PER_DAY = env.int("DRAWINGS_PER_DAY", default=500)  # of one contributo
 HOLDOUT_SHARE = env.float(
     "HOLDOUT_SHARE", default=0.1
 )  # of the contributors: their drawings judge models and never train one
+RUN_STALE_AFTER = env.float("RUN_STALE_AFTER", default=30.0)  # seconds of silence, and a retraining is taken up again
 CONSENT_VERSION = "1"
 BODY_LIMIT = DATA_UPLOAD_MAX_MEMORY_SIZE = 3 * 1024 * 1024  # bytes of any request
 STROKES_LIMIT = 256 * 1024  # bytes of a request with strokes
