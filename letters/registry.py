@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 TRIAL = "import sys; from pathlib import Path; from ml.artifact import smoke_test; smoke_test(Path(sys.argv[1]))"
 TRIAL_TIMEOUT = 60.0  # seconds
 REASON_LENGTH = 300
+SETUP = "setup"  # the actor of what no person did
 
 
 def current() -> ModelVersion:
@@ -94,9 +95,9 @@ def register_shipped() -> ModelVersion:
     version = register(artifact.SHIPPED, name="Shipped", origin=ModelVersion.Origin.SHIPPED)
     serving = Serving.objects.select_related("model").first()
     if serving is None:
-        promote(version, actor="setup", reason="first model")
+        promote(version, actor=SETUP, reason="first model")
     elif serving.model.origin == ModelVersion.Origin.SHIPPED and serving.model.number < version.number:
-        promote(version, actor="setup", reason="a newer model ships with this release")
+        promote(version, actor=SETUP, reason="a newer model ships with this release")
     return version
 
 
