@@ -48,6 +48,8 @@ STATUS = {
     "nothing_to_undo": status.HTTP_409_CONFLICT,
     "nothing_to_learn": status.HTTP_409_CONFLICT,
     "model_unfit": status.HTTP_409_CONFLICT,
+    "nothing_to_export": status.HTTP_409_CONFLICT,
+    "export_withdrawn": status.HTTP_410_GONE,
     "quota_exceeded": status.HTTP_429_TOO_MANY_REQUESTS,
     "inference_unavailable": status.HTTP_503_SERVICE_UNAVAILABLE,
     "no_model": status.HTTP_503_SERVICE_UNAVAILABLE,
@@ -117,7 +119,8 @@ def _first_problem(detail: Any, path: str = "") -> tuple[str | None, str]:
 # --- Parsing -------------------------------------------------------------------------------------------------------
 
 
-def _validated(serializer: type[Any], request: Request) -> dict[str, Any]:
+def validated(serializer: type[Any], request: Request) -> dict[str, Any]:
+    """The body of a request, as its serializer takes it."""
     if not isinstance(request.data, dict):
         raise Invalid("the body must be a JSON object")
     parsed = serializer(data=request.data)
@@ -158,10 +161,10 @@ def _sent_image(request: Request) -> tuple[npt.NDArray[np.uint8], str]:
     if upload is not None:
         image = _image_of(upload.read(IMAGE_BYTES + 1))
     elif isinstance(request.data, dict) and "image" in request.data:
-        image = _image_of(_decoded_image(_validated(s.ImageRequestSerializer, request)["image"]))
+        image = _image_of(_decoded_image(validated(s.ImageRequestSerializer, request)["image"]))
     else:
         _refuse_long_strokes(request)
-        strokes, width, height = _strokes_of(_validated(s.StrokesRequestSerializer, request))
+        strokes, width, height = _strokes_of(validated(s.StrokesRequestSerializer, request))
         return image_from_strokes(strokes, (width, height)), collect.fingerprint_of(strokes, width, height)
     return image, collect.fingerprint_of_image(image)
 
@@ -169,7 +172,8 @@ def _sent_image(request: Request) -> tuple[npt.NDArray[np.uint8], str]:
 # --- Views ---------------------------------------------------------------------------------------------------------
 
 
-def _refusals(*statuses: int) -> dict[int, Any]:
+def refusals(*statuses: int) -> dict[int, Any]:
+    """For the schema: which refusals an operation may answer."""
     return {each: OpenApiResponse(s.ErrorSerializer) for each in statuses}
 
 
@@ -200,7 +204,7 @@ class PredictionsView(APIView):
             ),
             "multipart/form-data": s.UploadRequestSerializer,
         },
-        responses={200: s.PredictionSerializer} | _refusals(400, 413, 415, 422, 429, 503),
+        responses={200: s.PredictionSerializer} | refusals(400, 413, 415, 422, 429, 503),
     )
     def post(self, request: Request) -> Response:
         started = time.perf_counter()
@@ -244,11 +248,11 @@ class DrawingsView(APIView):
                 description="The same key again answers as before and stores nothing. Without one the token counts.",
             )
         ],
-        responses={201: s.KeptSerializer} | _refusals(400, 409, 413, 415, 422, 429),
+        responses={201: s.KeptSerializer} | refusals(400, 409, 413, 415, 422, 429),
     )
     def post(self, request: Request) -> Response:
         _refuse_long_strokes(request)
-        data = _validated(s.DrawingRequestSerializer, request)
+        data = validated(s.DrawingRequestSerializer, request)
         strokes, width, height = _strokes_of(data)
         kept = collect.keep_drawing(
             strokes=strokes,
@@ -289,7 +293,7 @@ class DrawingView(APIView):
         operation_id="see_drawing",
         summary="See a drawing",
         parameters=[RECEIPT_HEADER],
-        responses={200: s.FullDrawingSerializer} | _refusals(404),
+        responses={200: s.FullDrawingSerializer} | refusals(404),
     )
     def get(self, request: Request, drawing_id: uuid.UUID) -> Response:
         drawing = collect.find_drawing(drawing_id=drawing_id, receipt=request.headers.get("X-Receipt", ""))
@@ -299,7 +303,7 @@ class DrawingView(APIView):
         operation_id="withdraw_drawing",
         summary="Delete a drawing and all that was derived from it",
         parameters=[RECEIPT_HEADER],
-        responses={204: None} | _refusals(404),
+        responses={204: None} | refusals(404),
     )
     def delete(self, request: Request, drawing_id: uuid.UUID) -> Response:
         collect.withdraw_drawing(drawing_id=drawing_id, receipt=request.headers.get("X-Receipt", ""))
@@ -322,7 +326,7 @@ class CurrentModelView(APIView):
     @extend_schema(
         operation_id="current_model",
         summary="The model that serves",
-        responses={200: s.ModelSerializer} | _refusals(503),
+        responses={200: s.ModelSerializer} | refusals(503),
     )
     def get(self, request: Request) -> Response:
         return Response(s.model_value(registry.current(), serving=True))
@@ -334,7 +338,7 @@ class MapView(APIView):
     @extend_schema(
         operation_id="map_umap",
         summary="Reference letters of the serving model in the plane, by UMAP",
-        responses={200: s.MapSerializer} | _refusals(503),
+        responses={200: s.MapSerializer} | refusals(503),
     )
     def get(self, request: Request) -> Response:
         model = registry.current()

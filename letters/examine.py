@@ -130,13 +130,14 @@ def _to_compare(drawing: Drawing, earlier: QuerySet[Drawing]) -> Iterator[tuple[
         for state in (Drawing.State.PENDING, Drawing.State.APPROVED)
     ]
     for some in (own, *alike):
-        yield from some.values_list("pk", "image")
+        yield from ((pk, bytes(image)) for pk, image in some.values_list("pk", "image"))
 
 
 def _differences(image: bytes, others: Sequence[bytes]) -> Floats:
     """Mean absolute difference (N,) of an image's grey values to those of others."""
-    stack = np.frombuffer(b"".join(bytes(each) for each in others), np.uint8).reshape(len(others), -1)
-    return np.abs(stack.astype(np.int16) - np.frombuffer(image, np.uint8)).mean(axis=1, dtype=np.float32)
+    stack = np.frombuffer(b"".join(others), np.uint8).reshape(len(others), -1)
+    mean: Floats = np.abs(stack.astype(np.int16) - np.frombuffer(image, np.uint8)).mean(axis=1, dtype=np.float32)
+    return mean
 
 
 # --- Examine -------------------------------------------------------------------------------------------------------
@@ -200,7 +201,7 @@ def features_of(drawings: Sequence[Drawing], digest: str) -> Floats:
     found: dict[uuid.UUID, Floats] = {}
     for some in _batches(drawings, 500):
         noted = Examination.objects.filter(drawing__in=[each.pk for each in some], trunk=trunk)
-        found |= {pk: _unpacked(features) for pk, features in noted.values_list("drawing_id", "features")}
+        found |= {pk: _unpacked(bytes(features)) for pk, features in noted.values_list("drawing_id", "features")}
     found |= _examine([each for each in drawings if each.pk not in found], digest)
     return np.array([found[each.pk] for each in drawings], np.float32).reshape(-1, 128)
 
@@ -243,7 +244,7 @@ def _examine_some(drawings: Sequence[Drawing], by: _Examiner) -> dict[uuid.UUID,
             )
         )
     _note(noted)
-    return {each.drawing_id: _unpacked(each.features) for each in noted}
+    return {each.drawing_id: _unpacked(bytes(each.features)) for each in noted}
 
 
 def _repeats_its_class(drawing: Drawing) -> bool:
@@ -256,7 +257,8 @@ def _repeats_its_class(drawing: Drawing) -> bool:
 @transaction.atomic
 def _note(noted: list[Examination]) -> None:
     """Write it all down, but for what was withdrawn meanwhile."""
-    asked = {pk for each in noted for pk in (each.drawing_id, each.drawing.duplicate_of_id)} - {None}
+    originals = {each.drawing.duplicate_of_id for each in noted if each.drawing.duplicate_of_id}
+    asked = originals | {each.drawing_id for each in noted}
     there = set(Drawing.objects.select_for_update().filter(pk__in=asked).order_by("pk").values_list("pk", flat=True))
     kept = [each for each in noted if each.drawing_id in there]
     Examination.objects.bulk_create(

@@ -321,7 +321,7 @@ def _after_approval() -> None:
 
 
 def undo(*, reviewer: User, decision_id: int | None = None) -> Decision:
-    """Take back a decision of the reviewer's own, the last that still stands if none is named; they have the card again.
+    """Take back a decision of the reviewer's own, the last that still stands if none is named; the card is back too.
 
     To take back again what was taken back changes nothing and answers the same. Raises NothingToUndo, and
     AlreadyReviewed when somebody decided about that drawing since.

@@ -4,7 +4,8 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularJSONAPIView
 
-from letters import api, views
+from letters import api, api_review, api_runs, views
+from letters.admin.review import review_page
 
 api_v1 = [
     path("predictions", api.PredictionsView.as_view()),
@@ -14,6 +15,17 @@ api_v1 = [
     path("models", api.ModelsView.as_view()),
     path("models/current", api.CurrentModelView.as_view()),
     path("maps/umap", api.MapView.as_view()),
+    path("review/cards", api_review.CardsView.as_view()),
+    path("review/release", api_review.ReleaseView.as_view()),
+    path("review/decisions", api_review.DecisionsView.as_view()),
+    path("review/decisions/bulk", api_review.BulkDecisionsView.as_view()),
+    path("review/undo", api_review.UndoView.as_view()),
+    path("contributors/<uuid:contributor_id>/mute", api_review.MuteView.as_view()),
+    path("models/<int:number>/promote", api_runs.PromoteView.as_view()),
+    path("deployments", api_runs.DeploymentsView.as_view()),
+    path("training-runs", api_runs.RunsView.as_view()),
+    path("training-runs/<uuid:run_id>", api_runs.RunView.as_view()),
+    path("training-runs/<uuid:run_id>/cancel", api_runs.CancelView.as_view()),
     path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),
 ]
 
@@ -28,6 +40,7 @@ urlpatterns = [
     path("api/v1/", include(api_v1)),
     path("healthz", views.healthz, name="healthz"),
     path("readyz", views.readyz, name="readyz"),
+    path("admin/review/", admin.site.admin_view(review_page), name="review"),
     path("admin/", admin.site.urls),
 ]
 

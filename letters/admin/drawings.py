@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
-from django.contrib import admin
-from django.db.models import F, QuerySet
+from django.contrib import admin, messages
+from django.contrib.auth.models import User
+from django.db.models import Count, F, IntegerField, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
-from django.utils.html import format_html
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from letters import review
 from letters.admin.base import ReadOnlyAdmin
-from letters.models import Contributor, Drawing
+from letters.models import Contributor, Decision, Drawing
 from letters.serializers import data_url
 from ml.labels import CLASSES
+
+BulkAction = Callable[["DrawingAdmin", HttpRequest, QuerySet[Drawing]], None]
 
 
 class WasRightFilter(admin.SimpleListFilter):
@@ -48,29 +53,79 @@ class ClassFilter(admin.SimpleListFilter):
         return queryset.filter(label=self.value()) if self.value() else queryset
 
 
+class _YesOrNoFilter(admin.SimpleListFilter):
+    """Rows in which a field has a value, or has none."""
+
+    field: str
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "yes"), ("no", "no")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() not in ("yes", "no"):
+            return queryset
+        return queryset.filter(**{f"{self.field}__isnull": self.value() == "no"})
+
+
+class DuplicateFilter(_YesOrNoFilter):
+    """Drawings that repeat another."""
+
+    title, parameter_name, field = "duplicate", "duplicate", "duplicate_of"
+
+
+class MutedFilter(_YesOrNoFilter):
+    """Contributors whose drawings stay out of the queue."""
+
+    title, parameter_name, field = "muted", "muted", "muted_at"
+
+
+def _rejection(reason: Decision.Reason) -> BulkAction:
+    """The action that rejects for one reason."""
+
+    @admin.action(description=f"Reject: {reason.label}", permissions=["review"])
+    def reject(self: DrawingAdmin, request: HttpRequest, drawings: QuerySet[Drawing]) -> None:
+        self.decide(request, drawings, review.Judgement("reject", reason=reason))
+
+    reject.__name__ = f"reject_{reason}"
+    return reject
+
+
+class WithDecisionsAdmin(ReadOnlyAdmin):
+    """Rows with which the decisions about them go, though nobody may delete a decision by itself."""
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        listed, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        return listed, counts, lacking - {Decision._meta.verbose_name}, protected
+
+
 @admin.register(Drawing)
-class DrawingAdmin(ReadOnlyAdmin):
+class DrawingAdmin(WithDecisionsAdmin):
     """What was collected: thumbnail, replay, prediction against label; found by letter, id or contributor."""
 
-    list_display = ("thumbnail", "character", "label", "read_as", "state", "contributor", "model", "created_at")
-    list_display_links = ("thumbnail", "character")
-    list_filter = ("state", WasRightFilter, ClassFilter, "model", "created_at")
+    list_display = ("thumbnail", "letter", "label", "read_as", "state", "alike", "contributor", "model", "created_at")
+    list_display_links = ("thumbnail", "letter")
+    list_filter = ("state", WasRightFilter, DuplicateFilter, "source", ClassFilter, "model", "created_at")
     list_select_related = ("contributor", "model")
     list_per_page = 50
     search_fields = ("character__exact", "label__exact", "id", "contributor__id")
     search_help_text = "A letter, the id of a drawing or of a contributor."
     show_full_result_count = False
-    actions = ("approve", "reject")
+    actions = ("approve", *(_rejection(reason) for reason in Decision.Reason))
     fields = (
         "replay",
+        "letter",
         "character",
         "label",
         "read_as",
         "state",
+        "decisions",
+        "alike",
         "thumbnail",
         "contributor",
         "held_out",
         "model",
+        "usefulness",
+        "source",
         "canvas",
         "preprocess",
         "consent",
@@ -88,23 +143,33 @@ class DrawingAdmin(ReadOnlyAdmin):
         return shown.defer("strokes") if is_list else shown
 
     def has_review_permission(self, request: HttpRequest) -> bool:
-        return bool(request.user.has_perm("letters.change_drawing"))
+        return bool(request.user.has_perm("letters.review_drawing"))
 
     @admin.action(description="Approve: show them, learn from them", permissions=["review"])
     def approve(self, request: HttpRequest, drawings: QuerySet[Drawing]) -> None:
-        self.message_user(request, f"{review.approve(drawings)} approved.")
+        self.decide(request, drawings, review.Judgement("approve"))
 
-    @admin.action(description="Reject", permissions=["review"])
-    def reject(self, request: HttpRequest, drawings: QuerySet[Drawing]) -> None:
-        self.message_user(request, f"{review.reject(drawings)} rejected.")
+    def decide(self, request: HttpRequest, drawings: QuerySet[Drawing], judgement: review.Judgement) -> None:
+        """Decide about all of them that are not so already, and say what came of it."""
+        state = Drawing.State.REJECTED if judgement.action == "reject" else Drawing.State.APPROVED
+        seen = drawings.exclude(state=state).order_by().values_list("pk", "revision")
+        outcomes = review.decide_all(reviewer=cast(User, request.user), drawings=seen, judgement=judgement)
+        refused = [each.refusal for each in outcomes if each.refusal]
+        self.message_user(request, f"{len(outcomes) - len(refused)} {state.label}.")
+        for refusal in refused[:5]:
+            self.message_user(request, refusal.message, messages.WARNING)
 
     @admin.display(description="image")
     def thumbnail(self, drawing: Drawing) -> SafeString:
         return format_html(
             '<img class="letter-thumbnail" src="{}" width="56" height="56" alt="drawn: {}">',
             data_url(bytes(drawing.image)),
-            drawing.character,
+            drawing.letter,
         )
+
+    @admin.display(description="letter", ordering="label")
+    def letter(self, drawing: Drawing) -> str:
+        return drawing.letter
 
     @admin.display(description="strokes")
     def replay(self, drawing: Drawing) -> SafeString:
@@ -112,7 +177,7 @@ class DrawingAdmin(ReadOnlyAdmin):
             '<canvas class="letter-replay" width="320" height="320" tabindex="0" role="img" aria-label="{}"'
             ' data-strokes="{}" data-width="{}" data-height="{}"></canvas>'
             '<button type="button" class="button letter-replay-again">Draw it again</button>',
-            f"The strokes of the letter {drawing.character}",
+            f"The strokes of the letter {drawing.letter}",
             json.dumps(drawing.strokes),
             drawing.canvas_width,
             drawing.canvas_height,
@@ -128,6 +193,18 @@ class DrawingAdmin(ReadOnlyAdmin):
             f"{100 * drawing.probability:.1f}",
         )
 
+    @admin.display(description="duplicate")
+    def alike(self, drawing: Drawing) -> SafeString | str:
+        if drawing.duplicate_of_id is None:
+            return ""
+        address = reverse("admin:letters_drawing_change", args=(drawing.duplicate_of_id,))
+        return format_html('<a href="{}">{}</a>', address, drawing.get_likeness_display())
+
+    @admin.display(description="decisions")
+    def decisions(self, drawing: Drawing) -> SafeString | str:
+        made = [(f"{each.created_at:%Y-%m-%d}: {review.in_words(each)}",) for each in drawing.decisions.all()]
+        return format_html("<ul>{}</ul>", format_html_join("", "<li>{}</li>", made)) if made else ""
+
     @admin.display(boolean=True, description="held out for judging")
     def held_out(self, drawing: Drawing) -> bool:
         return drawing.contributor.held_out
@@ -137,10 +214,82 @@ class DrawingAdmin(ReadOnlyAdmin):
         return f"{drawing.canvas_width:g} x {drawing.canvas_height:g}"
 
 
-@admin.register(Contributor)
-class ContributorAdmin(ReadOnlyAdmin):
-    """Who drew: a random id."""
+def _number_of_drawings(**kind: str) -> Subquery:
+    """Of a contributor; counted for those on the page alone."""
+    own = Drawing.objects.filter(contributor=OuterRef("pk"), **kind).order_by().values("contributor")
+    return Subquery(own.annotate(number=Count("pk")).values("number"), output_field=IntegerField())
 
-    list_display = ("id", "held_out", "created_at")
-    list_filter = ("held_out",)
+
+@admin.register(Contributor)
+class ContributorAdmin(WithDecisionsAdmin):
+    """Who drew: a random id, and what became of the drawings."""
+
+    list_display = ("id", "drawn", "approved", "rejected", "held_out", "muted", "created_at")
+    list_filter = ("held_out", MutedFilter)
     search_fields = ("id",)
+    search_help_text = "The id of a contributor."
+    actions = ("mute", "let_back_in")
+    fields = ("id", "drawn", "approved", "rejected", "held_out", "muted_at", "created_at")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Contributor]:
+        counted: QuerySet[Contributor] = (
+            super()
+            .get_queryset(request)
+            .annotate(
+                drawn=_number_of_drawings(),
+                approved=_number_of_drawings(state=Drawing.State.APPROVED),
+                rejected=_number_of_drawings(state=Drawing.State.REJECTED),
+            )
+        )
+        return counted
+
+    def has_mute_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("letters.mute_contributor"))
+
+    @admin.action(description="Mute: keep what they send out of the review queue", permissions=["mute"])
+    def mute(self, request: HttpRequest, contributors: QuerySet[Contributor]) -> None:
+        self.message_user(request, f"{review.mute(contributors, by=request.user.get_username())} muted.")
+
+    @admin.action(description="Let back in", permissions=["mute"])
+    def let_back_in(self, request: HttpRequest, contributors: QuerySet[Contributor]) -> None:
+        self.message_user(request, f"{review.unmute(contributors, by=request.user.get_username())} let back in.")
+
+    @admin.display(description="drawings", ordering="drawn")
+    def drawn(self, contributor: Any) -> SafeString:
+        address = reverse("admin:letters_drawing_changelist") + f"?contributor__id__exact={contributor.pk}"
+        return format_html('<a href="{}">{}</a>', address, contributor.drawn or 0)
+
+    @admin.display(ordering="approved")
+    def approved(self, contributor: Any) -> int:
+        return contributor.approved or 0
+
+    @admin.display(ordering="rejected")
+    def rejected(self, contributor: Any) -> int:
+        return contributor.rejected or 0
+
+    @admin.display(boolean=True)
+    def muted(self, contributor: Contributor) -> bool:
+        return contributor.muted_at is not None
+
+
+@admin.register(Decision)
+class DecisionAdmin(ReadOnlyAdmin):
+    """Who decided what, when and why. Nobody alters it."""
+
+    list_display = ("created_at", "actor", "action", "reason", "was", "became", "drawing")
+    list_filter = ("action", "reason", "created_at")
+    list_select_related = ("drawing",)
+    search_fields = ("actor", "drawing__id")
+    search_help_text = "The name of a reviewer or the id of a drawing."
+    show_full_result_count = False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.display(description="before")
+    def was(self, decision: Decision) -> str:
+        return f"{decision.old_character}, {decision.get_old_state_display()}"
+
+    @admin.display(description="after")
+    def became(self, decision: Decision) -> str:
+        return f"{decision.new_character}, {decision.get_new_state_display()}"
