@@ -6,4 +6,4 @@ class LettersConfig(AppConfig):
     verbose_name = "Letters"
 
     def ready(self) -> None:
-        from letters import checks  # noqa: F401 - registers the system checks
+        from letters import checks, export  # noqa: F401 - system checks, and what follows when a drawing is deleted

@@ -13,7 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 
-from letters import contributors, health
+from letters import consent, contributors, health
 from letters.models import Contributor, Drawing, Serving
 from letters.serializers import png
 from ml.labels import CHARACTERS, CLASSES
@@ -46,7 +46,7 @@ def draw(request: HttpRequest) -> HttpResponse:
         "consent_version": settings.CONSENT_VERSION,
         "limits": {"strokes": MAX_STROKES, "points": MAX_POINTS, "bytes": settings.STROKES_LIMIT},
     }
-    response = render(request, "draw.html", {"page_config": config})
+    response = render(request, "draw.html", {"page_config": config, "consent_words": consent.words_now()})
     if contributors.known(request) is None:
         contributors.remember(response, uuid.uuid4())
     return response
@@ -89,6 +89,8 @@ def about(request: HttpRequest) -> HttpResponse:
         "about.html",
         {
             "consent_version": settings.CONSENT_VERSION,
+            "consent_words": consent.words_now(),
+            "licence": settings.DATA_LICENCE,
             "holdout_share": settings.HOLDOUT_SHARE,
             "collected": Drawing.objects.exclude(state=Drawing.State.REJECTED).count(),
             "contributors": Contributor.objects.filter(drawings__isnull=False).distinct().count(),

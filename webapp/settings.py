@@ -192,7 +192,10 @@ HOLDOUT_SHARE = env.float(
     "HOLDOUT_SHARE", default=0.1
 )  # of the contributors: their drawings judge models and never train one
 RUN_STALE_AFTER = env.float("RUN_STALE_AFTER", default=30.0)  # seconds of silence, and a retraining is taken up again
-CONSENT_VERSION = "1"
+CONSENT_VERSION = "2"  # of the words in letters/consent.py
+DATA_LICENCE = env.str(
+    "DATA_LICENCE", default="CC BY 4.0"
+)  # contributors agree to it by name: choose it before they do
 BODY_LIMIT = DATA_UPLOAD_MAX_MEMORY_SIZE = 3 * 1024 * 1024  # bytes of any request
 STROKES_LIMIT = 256 * 1024  # bytes of a request with strokes
 CONTRIBUTOR_COOKIE = "letterloop_contributor"
