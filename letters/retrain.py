@@ -164,14 +164,14 @@ def after_approval() -> None:
     policy = _policy()
     if not policy.retrain_after:
         return
-    fresh = _approved_since_the_last()
+    fresh = approved_since_the_last()
     if fresh < policy.retrain_after:
         return
     with suppress(errors.Refusal):
         start(policy.retrain_kind, TrainingRun.Trigger.COUNT, f"{fresh} newly approved drawings")
 
 
-def _approved_since_the_last() -> int:
+def approved_since_the_last() -> int:
     """How many drawings could be learned from that no run, however it ended, has had yet."""
     last = TrainingRun.objects.exclude(snapshot_hash="").order_by("-started_at").first()
     known = unpacked(bytes(last.drawing_ids)) if last else set()

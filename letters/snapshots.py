@@ -27,12 +27,16 @@ def learnable() -> QuerySet[Drawing]:
     return Drawing.objects.filter(state=Drawing.State.APPROVED, contributor__held_out=False)
 
 
-def holdout() -> Holdout:
+def judging() -> QuerySet[Drawing]:
     """Approved drawings of those who are held out: what a model is judged by, and never sees."""
+    return Drawing.objects.filter(state=Drawing.State.APPROVED, contributor__held_out=True)
+
+
+def holdout() -> Holdout:
+    """The images and labels that judge."""
     from ml.gate import Holdout
 
-    judging = Drawing.objects.filter(state=Drawing.State.APPROVED, contributor__held_out=True).order_by("pk")
-    rows = list(judging.values_list("image", "label"))
+    rows = list(judging().order_by("pk").values_list("image", "label"))
     return Holdout(images_of([image for image, _ in rows]), labels_of([label for _, label in rows]))
 
 

@@ -1,0 +1,60 @@
+"""The one row with what maintainers set, and the way to the schedule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django_celery_beat.models import PeriodicTask
+
+from letters.models import Policy
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Policy]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+
+@admin.register(Policy)
+class PolicyAdmin(_ModelAdmin):
+    """How this site learns: when by itself, from how much of whom, and what a model must prove."""
+
+    change_form_template = "admin/letters/policy_form.html"
+    fieldsets = (
+        ("When it retrains by itself", {"fields": ("retrain_after", "retrain_kind")}),
+        ("What it learns from", {"fields": ("contributor_share",)}),
+        (
+            "What a model must prove",
+            {"fields": ("promote_passed", "significance", "class_loss", "holdout_minimum")},
+        ),
+    )
+
+    class Media:
+        css = {"all": ("letters/css/admin-runs.css",)}
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """There is one row, and the list of it would be a page in between."""
+        return HttpResponseRedirect(reverse("admin:letters_policy_change", args=[1]))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context = {
+            "title": "How this site learns",
+            "subtitle": None,
+            "show_save_and_continue": False,
+            "schedule": PeriodicTask.objects.filter(task="letters.tasks.retrain_on_schedule").select_related("crontab"),
+        }
+        return super().change_view(request, object_id, form_url, context | (extra_context or {}))
+
+    def response_change(self, request: HttpRequest, obj: Policy) -> HttpResponse:
+        self.message_user(request, "Set. The next retraining goes by it.")
+        return HttpResponseRedirect(reverse("admin:letters_policy_change", args=[1]))
