@@ -50,6 +50,10 @@ FILES = (
 REFERENCE_PER_CLASS = 400
 SMOKE_TOLERANCE = 1e-2  # LiteRT may sum in another order on another processor
 
+TAUGHT_NOTHING = (
+    "The test images taught it nothing; a gate may have compared it on them with the model it was to replace."
+)
+
 # A few letters of our own, so that an artefact can be tried wherever it goes without any image travelling with it.
 SMOKE_STROKES: dict[str, list[list[list[float]]]] = {
     "L": [[[0, 0], [0, 100], [60, 100]]],
@@ -217,13 +221,16 @@ def made_whole(output: Path) -> Iterator[Path]:
     aside = output.with_name(output.name + ".partial")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    yield aside
-    _record_smoke(aside)
-    dump(aside / "manifest.json", {"files": {name: _sha256(aside / name) for name in FILES}})
-    verify(aside)
-    smoke_test(aside)
-    shutil.rmtree(output, ignore_errors=True)
-    aside.rename(output)
+    try:
+        yield aside
+        _record_smoke(aside)
+        dump(aside / "manifest.json", {"files": {name: _sha256(aside / name) for name in FILES}})
+        verify(aside)
+        smoke_test(aside)
+        shutil.rmtree(output, ignore_errors=True)
+        aside.rename(output)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def serving_model(network: keras.Model, temperature: float = 1.0) -> keras.Model:
