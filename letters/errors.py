@@ -179,3 +179,20 @@ class ContributorNotFound(Refusal):
 
     def __init__(self) -> None:
         super().__init__("there is no such contributor")
+
+
+class UnreadableSource(Refusal):
+    code = "unreadable_source"
+
+    def __init__(self, source: str, why: str) -> None:
+        super().__init__(f"{source} cannot be read ({why}): name an .ndjson file or a folder of pictures")
+
+
+class ImportDiffers(Refusal):
+    code = "import_differs"
+
+    def __init__(self, name: str, agreed: str) -> None:
+        super().__init__(
+            f"an import named {name!r} was made with other words of consent (“{agreed}”): "
+            "give the same words, or another --name"
+        )

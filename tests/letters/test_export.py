@@ -272,7 +272,7 @@ def test_the_sheet_has_the_words_of_a_collection_that_was_imported(output: Path)
     author = Contributor.objects.create(id="0" * 32, held_out=False, imported_from=origin)
     a_drawing(contributor=author, consent="import", source="import")
     dataset.write("ndjson", output)
-    assert table_row(output, "tablets") == ["1", "“They signed \\", "a form.”"]
+    assert table_row(output, "tablets") == ["1", "“They signed \\| a form.”"]
 
 
 def decide(drawing: Drawing, action: str, actor: str = "ada", **changes: Any) -> Decision:
