@@ -334,8 +334,8 @@ def _learn_head(
     from ml.head import HeadConfig, retrain_head
 
     config = HeadConfig(**hold.run.config)
-    weigh = _Weighing(config.replay_per_class, config.collected_weight, policy.contributor_share)
-    collected = _collected(hold, snapshot, weigh, features_by=champion.digest)
+    weigh = Weighing(config.replay_per_class, config.collected_weight, policy.contributor_share)
+    collected = collect(hold, snapshot, weigh, features_by=champion.digest)
     _reach(hold, "fitting", "fitting the last layer")
     candidate = folder / "artefact"
     retrain_head(parent, candidate, collected, config, hold.run.seed, _between(hold, "fitting", "judging"))
@@ -343,7 +343,7 @@ def _learn_head(
 
 
 @dataclass(frozen=True)
-class _Weighing:
+class Weighing:
     """What the EMNIST letters of a class weigh in all, what one drawing does, and what share one person may have."""
 
     base: float
@@ -351,7 +351,7 @@ class _Weighing:
     share: float
 
 
-def _collected(hold: Hold, snapshot: Snapshot, weigh: _Weighing, features_by: str | None = None) -> Collected:
+def collect(hold: Hold, snapshot: Snapshot, weigh: Weighing, features_by: str | None = None) -> Collected:
     """What the snapshot names, as far as it was not withdrawn meanwhile."""
     from letters.examine import features_of
     from ml.head import Collected, contributor_weights
@@ -404,7 +404,7 @@ def _write_job(
 ) -> None:
     part = config["collected_share"]  # of each batch; all drawings make it up, and the letters of EMNIST the rest
     emnist = (1 - part) / part * len(snapshot.ids) / len(CLASSES)
-    collected = _collected(hold, snapshot, _Weighing(emnist, 1.0, policy.contributor_share))
+    collected = collect(hold, snapshot, Weighing(emnist, 1.0, policy.contributor_share))
     np.savez(folder / "collected.npz", images=collected.images, labels=collected.labels, weights=collected.weights)
     job = {"parent": str(parent), "dataset": "open37", "seed": hold.run.seed} | config
     (folder / "job.json").write_text(json.dumps(job))

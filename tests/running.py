@@ -179,9 +179,7 @@ class Site:
         self.redis = redis_part  # None where REDIS_URL named one that is not ours to stop
 
     def _part(self, name: str, command: str) -> Part:
-        program, *arguments = shlex.split(command)
-        beside = str(Path(sys.executable).parent / program)
-        return Part(name, [beside, *arguments], self.env, self.folder / f"{name}.log")
+        return Part(name, shlex.split(command), self.env, self.folder / f"{name}.log")
 
     @property
     def pids(self) -> dict[str, int]:
@@ -292,6 +290,7 @@ def _environment(folder: Path, redis_url: str, database_url: str) -> dict[str, s
         "PORT": str(free_port()),
         "THROTTLE_PREDICTIONS": "none",
         "THROTTLE_DRAWINGS": "none",
+        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))),
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": "ignore:You're running the worker with superuser",
     }
