@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularJSONAPIView
 
-from letters import api, api_review, api_runs, views
+from letters import api, api_exports, api_review, api_runs, views
 from letters.admin.review import review_page
 
 api_v1 = [
@@ -26,6 +26,8 @@ api_v1 = [
     path("training-runs", api_runs.RunsView.as_view()),
     path("training-runs/<uuid:run_id>", api_runs.RunView.as_view()),
     path("training-runs/<uuid:run_id>/cancel", api_runs.CancelView.as_view()),
+    path("exports", api_exports.ExportsView.as_view()),
+    path("exports/<uuid:export_id>", api_exports.OneExportView.as_view()),
     path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),
 ]
 
