@@ -102,7 +102,7 @@ class WithDecisionsAdmin(ReadOnlyAdmin):
 class DrawingAdmin(WithDecisionsAdmin):
     """What was collected: thumbnail, replay, prediction against label; found by letter, id or contributor."""
 
-    list_display = ("thumbnail", "letter", "label", "read_as", "state", "alike", "contributor", "model", "created_at")
+    list_display = ("thumbnail", "letter", "read_as", "state", "alike", "contributor", "model", "created_at")
     list_display_links = ("thumbnail", "letter")
     list_filter = ("state", WasRightFilter, DuplicateFilter, "source", ClassFilter, "model", "created_at")
     list_select_related = ("contributor", "model")

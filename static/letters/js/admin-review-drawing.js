@@ -45,8 +45,10 @@ export function picture(card) {
       drawn.append(node("line", { x1: x, x2: x + side, y1: height, y2: height, class: "rv-rule" }));
     }
   }
+  const pen = { "stroke-width": PEN * sheet };
+  drawn.append(node("path", { d: card.strokes.map(pathOf).join(""), class: "rv-ghost", ...pen }));
   for (const stroke of card.strokes) {
-    drawn.append(node("path", { d: pathOf(stroke), pathLength: 1, "stroke-width": PEN * sheet }));
+    drawn.append(node("path", { d: pathOf(stroke), pathLength: 1, class: "rv-stroke", ...pen }));
   }
   return drawn;
 }
@@ -56,7 +58,7 @@ export function replay(drawn, card) {
   if (isCalm() || card.strokes.length === 0) return;
   const times = schedule(card.strokes);
   const speed = Math.max(1, times.at(-1).at(-1) / LONGEST);
-  drawn.querySelectorAll("path").forEach((path, index) => {
+  drawn.querySelectorAll(".rv-stroke").forEach((path, index) => {
     path.getAnimations().forEach((each) => each.cancel());
     const [start, end] = [times[index][0] / speed, times[index].at(-1) / speed];
     path.style.strokeDasharray = "1 2";

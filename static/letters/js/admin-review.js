@@ -442,7 +442,7 @@ $("retype").addEventListener("submit", (event) => {
 });
 $("retype-cancel").addEventListener("click", closeRetype);
 $("sheet").addEventListener("pointerenter", actions.replay);
-$("stage").addEventListener("focus", () => $("stage").matches(":focus-visible") && actions.replay());
+$("sheet").addEventListener("focus", actions.replay);
 $("retry").addEventListener("click", () => outbox.retry());
 $("look-again").addEventListener("click", () => refill({ always: true }));
 filters.addEventListener("change", filtersChanged);
