@@ -45,6 +45,7 @@ NUMBERS: dict[str, dict[str, tuple[float, float]]] = {
         "replay_per_class": (1, 400),
         "pull": (0, 1e6),
         "iterations": (1, 10_000),
+        "tolerance": (0, 1),
     },
     "full": {"epochs": (0.01, 1000), "collected_share": (0.01, 0.9)},
 }
@@ -395,7 +396,7 @@ def _learn_full(
     if not (folder / "job.json").exists():
         _write_job(hold, snapshot, parent, folder, policy, config)
     _reach(hold, "training", "starting the training of all layers in a process of its own")
-    _run_child(hold, [sys.executable, "-m", "ml.finetune", str(folder)], folder)
+    run_child(hold, [sys.executable, "-m", "ml.finetune", str(folder)], folder)
     return folder / "artefact"
 
 
@@ -410,7 +411,7 @@ def _write_job(
     (folder / "job.json").write_text(json.dumps(job))
 
 
-def _run_child(hold: Hold, command: list[str], folder: Path) -> None:
+def run_child(hold: Hold, command: list[str], folder: Path) -> None:
     """Run a training to its end, its lines as progress. It dies with this process, and when the claim is lost."""
     report = _between(hold, "training", "judging")
     with (folder / "stderr.txt").open("w+") as said:

@@ -99,7 +99,7 @@ def watch() -> None:
         send(watch, expires=AGAIN)
 
 
-@shared_task(queue="training")
+@shared_task
 def retrain(run_id: str) -> None:
     """Do a retraining, if it still waits and no other runs."""
     from letters import retrain as step
@@ -107,7 +107,7 @@ def retrain(run_id: str) -> None:
     step.work(uuid.UUID(run_id))
 
 
-@shared_task(queue="training")
+@shared_task
 def retrain_on_schedule(kind: str = "head") -> None:
     """Ask for a retraining; on a night after which there is nothing new to learn from, say so."""
     from letters import retrain as step
@@ -119,7 +119,7 @@ def retrain_on_schedule(kind: str = "head") -> None:
         log.info("no retraining on schedule: %s", refusal.message)
 
 
-@shared_task(queue="exports")
+@shared_task
 def export(export_id: str) -> None:
     """Make a file of the collected data."""
     from letters.export import make

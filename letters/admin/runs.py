@@ -172,33 +172,32 @@ def in_words(duration: timedelta | None) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
+NAMES = {
+    "accuracy": "How much is read right",
+    "recall": "Each class by itself",
+    "calibration": "How sure it is, and how right",
+}
+SETS = {"emnist": "on EMNIST", "collected": "on what held-out contributors drew"}
+
+
 def tests_of(verdict: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """The tests of a verdict, ready for the page: what each said, and its numbers in rows."""
-    found = []
-    for test in (verdict or {}).get("tests", []):
-        passed = test.get("passed")
-        found.append(
-            {
-                "name": test.get("name", ""),
-                "set": {"emnist": "EMNIST", "collected": "collected"}.get(test.get("set"), test.get("set", "")),
-                "mark": {True: "pass", False: "fail"}.get(passed, "open"),
-                "says": {True: "pass", False: "fail"}.get(passed, "too small to say"),
-                "words": test.get("words", ""),
-                "numbers": list(_rows(test.get("numbers", {}))),
-            }
-        )
-    return found
+    """The tests of a verdict, ready for the page: what each said, its numbers, and a table of those of classes."""
+    return [_shown(test) for test in (verdict or {}).get("tests", [])]
 
 
-def _rows(numbers: dict[str, Any], before: str = "") -> Any:
-    for name, value in numbers.items():
-        label = f"{before}{name}".replace("_", " ")
-        if isinstance(value, dict):
-            yield from _rows(value, f"{label}, ")
-        elif isinstance(value, list):
-            yield label, ", ".join(_number(each) for each in value)
-        else:
-            yield label, _number(value)
+def _shown(test: dict[str, Any]) -> dict[str, Any]:
+    numbers = test.get("numbers", {})
+    classes = numbers.get("classes") or []
+    return {
+        "name": NAMES.get(test["name"], test["name"]),
+        "set": SETS.get(test["set"], test["set"]),
+        "mark": {True: "pass", False: "fail"}.get(test["passed"], "open"),
+        "says": {True: "pass", False: "fail"}.get(test["passed"], "too small to say"),
+        "words": test["words"],
+        "numbers": [(name.replace("_", " "), _number(value)) for name, value in numbers.items() if name != "classes"],
+        "columns": [name.replace("_", " ") for name in classes[0]] if classes else [],
+        "classes": [[_number(value) for value in row.values()] for row in classes],
+    }
 
 
 def _number(value: Any) -> str:
