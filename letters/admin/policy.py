@@ -17,6 +17,17 @@ else:
     _ModelAdmin = admin.ModelAdmin
 
 
+LABELS = {
+    "retrain_after": "After so many new drawings",
+    "retrain_kind": "What then",
+    "contributor_share": "Largest share of one contributor",
+    "promote_passed": "A model that passed serves at once",
+    "significance": "What counts as chance",
+    "class_loss": "Largest loss of a class, in points",
+    "holdout_minimum": "Fewest drawings to judge by",
+}
+
+
 @admin.register(Policy)
 class PolicyAdmin(_ModelAdmin):
     """How this site learns: when by itself, from how much of whom, and what a model must prove."""
@@ -33,6 +44,9 @@ class PolicyAdmin(_ModelAdmin):
 
     class Media:
         css = {"all": ("letters/css/admin-runs.css",)}
+
+    def get_form(self, request: HttpRequest, obj: Policy | None = None, change: bool = False, **kwargs: Any) -> Any:
+        return super().get_form(request, obj, change, labels=LABELS, **kwargs)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

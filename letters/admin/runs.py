@@ -26,7 +26,7 @@ from ml.labels import CLASSES
 class TrainingRunAdmin(ReadOnlyAdmin):
     """What was learned, from what, and what came of it."""
 
-    list_display = ("name", "status", "trigger", "requested_by", "drawing_count", "model", "took", "created_at")
+    list_display = ("name", "status", "asked_by", "drawings", "makes", "took", "created_at")
     list_display_links = ("name",)
     list_filter = ("state", "outcome", "kind", "trigger")
     list_select_related = ("candidate",)
@@ -134,8 +134,16 @@ class TrainingRunAdmin(ReadOnlyAdmin):
         state, words = badge_of(run)
         return format_html('<span class="run-badge" data-state="{}">{}</span>', state, words)
 
-    @admin.display(description="model")
-    def model(self, run: TrainingRun) -> str:
+    @admin.display(description="asked for by", ordering="trigger")
+    def asked_by(self, run: TrainingRun) -> str:
+        return f"{run.requested_by}, {run.get_trigger_display()}"
+
+    @admin.display(description="drawings", ordering="drawing_count")
+    def drawings(self, run: TrainingRun) -> str:
+        return str(run.drawing_count or "")
+
+    @admin.display(description="model", empty_value="")
+    def makes(self, run: TrainingRun) -> str:
         return str(run.candidate.number) if run.candidate else ""
 
     @admin.display(description="took")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -201,9 +200,9 @@ def test_one_contributor_has_a_share_and_no_more(champion: ModelVersion) -> None
 
 
 @pytest.fixture
-def waiting() -> Iterator[TrainingRun]:
+def waiting() -> TrainingRun:
     a_drawing()
-    yield ask().run
+    return ask().run
 
 
 def silence(run: TrainingRun, seconds: float = 31, **changes: Any) -> None:
