@@ -84,8 +84,8 @@ class Origin:
     """What an artefact is made from, beside its network.
 
     `letters`: the training images, from which the reference is drawn by `reference_seed`. `config` and `history` go
-    into config.json and metrics.json; `how` begins the card. `parent`: the artefact that the training
-    started from; its plane is where the new plane starts.
+    into config.json and metrics.json; `how` begins the card, and `tested` says there what part the test images had.
+    `parent`: the artefact that the training started from; its plane is where the new plane starts.
     """
 
     dataset: str
@@ -96,6 +96,7 @@ class Origin:
     how: str
     reference_seed: int
     parent: Path | None = None
+    tested: str = "The test images chose nothing in its making."
 
 
 def digest_of(folder: Path) -> str:
@@ -209,7 +210,7 @@ def write_network(output: Path, serving: keras.Model, origin: Origin) -> None:
         dump(aside / "metrics.json", metrics)
         parent = digest_of(origin.parent) if origin.parent else None
         dump(aside / "config.json", origin.config | _surroundings() | {"trunk": trunk, "parent": parent})
-        (aside / "card.md").write_text(card(origin.how, metrics))
+        (aside / "card.md").write_text(card(origin.how, metrics, origin.tested))
 
 
 @contextmanager
@@ -234,18 +235,23 @@ def made_whole(output: Path) -> Iterator[Path]:
 
 
 def serving_model(network: keras.Model, temperature: float = 1.0) -> keras.Model:
-    """Images in, probabilities and features out, from a network with the layers `features` and `logits`.
+    """Images in, probabilities and features out, from a network with the layers `features` and `logits`."""
+    logits = network.get_layer("logits")
+    return with_head(network.input, network.get_layer("features").output, logits, temperature, network.name)
 
-    The temperature goes into the weights of the one last layer, so that whoever has that has all.
+
+def with_head(images: Any, features: Any, logits: keras.Layer, temperature: float, name: str) -> keras.Model:
+    """The serving model of these tensors: one last layer `head`, with the weights of the dense layer `logits`.
+
+    The temperature goes into these weights, so that whoever has them has all.
     """
     import keras
 
-    kernel, bias = network.get_layer("logits").get_weights()
-    features = network.get_layer("features").output
+    kernel, bias = logits.get_weights()
     head = keras.layers.Dense(CLASS_COUNT, name="head")
     probabilities = keras.layers.Softmax(name="probabilities")(head(features))
     head.set_weights([kernel / temperature, bias / temperature])
-    return keras.Model(network.input, [probabilities, features], name=network.name)
+    return keras.Model(images, [probabilities, features], name=name)
 
 
 def write_model(folder: Path, serving: keras.Model) -> str:
@@ -286,7 +292,7 @@ def fit_temperature(network: keras.Model, validation: Letters) -> float:
     return float(minimize_scalar(surprise, bounds=(0.2, 5.0), method="bounded").x)
 
 
-def card(how: str, metrics: dict[str, Any], tested: str = "The test images chose nothing in its making.") -> str:
+def card(how: str, metrics: dict[str, Any], tested: str) -> str:
     """The text that goes with a model. `how` it was made; `tested`: what part the test images had in it."""
     test = metrics["test"]
     return f"""# A reader of handwritten letters
