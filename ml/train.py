@@ -3,6 +3,7 @@
     python -m ml.train --output DIR                 the configuration that ships
     python -m ml.train --config FILE --output DIR   the one kept with an artefact
     python -m ml.train --epochs 3 --network cdeotte --output DIR
+    python -m ml.train --teachers var/a,var/b --output DIR   learn also from what these artefacts read
 
 Killed or interrupted, the same command goes on from the last whole epoch. The test images are never read here.
 """
@@ -14,6 +15,7 @@ import csv
 import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,8 @@ import numpy.typing as npt
 from ml import emnist, network
 from ml.augment import Augment, AugmentConfig
 from ml.labels import CLASS_COUNT
+
+TAUGHT_AT_ONCE = 8192  # images; as float32 they take four times the memory of the archive's bytes
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class TrainConfig:
     calm: float = 0.3  # how much of the augmentation is left in them
     settle_steps: int = 400  # batches on which batch normalisation measures the averaged weights, see _settle
     validation_per_class: int = 50
+    teachers: tuple[str, ...] = ()  # folders of artefacts whose probabilities are learned from, see taught_targets
+    teachers_weight: float = 0.8  # beside the labels; of no meaning without teachers
     seed: int = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
@@ -89,11 +95,21 @@ def class_quota(counts: npt.NDArray[np.int64], balance: float) -> npt.NDArray[np
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of (uint8 images, one-hot labels). An epoch's order depends on the seed and its number alone."""
+    """Batches of (uint8 images, targets (N, 37)). An epoch's order depends on the seed and its number alone.
 
-    def __init__(self, letters: emnist.Letters, config: TrainConfig, first_epoch: int = 0) -> None:
+    The targets are the labels, one-hot, where no others are given for all letters.
+    """
+
+    def __init__(
+        self,
+        letters: emnist.Letters,
+        config: TrainConfig,
+        first_epoch: int = 0,
+        targets: npt.NDArray[np.float32] | None = None,
+    ) -> None:
         super().__init__(workers=1)
         self._letters = letters
+        self._targets = one_hot(letters.labels) if targets is None else targets
         self._config = config
         self._epoch = first_epoch
         self._quota = class_quota(letters.counts(), config.balance)
@@ -110,7 +126,7 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         chosen = self._order[index * self._config.batch_size :][: self._config.batch_size]
-        return self._letters.images[chosen, ..., None], one_hot(self._letters.labels[chosen])
+        return self._letters.images[chosen, ..., None], self._targets[chosen]
 
     def on_epoch_end(self) -> None:
         self._epoch += 1
@@ -120,6 +136,33 @@ class Batches(keras.utils.PyDataset):
 def one_hot(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """(N,) positions to (N, 37)."""
     return np.eye(CLASS_COUNT, dtype=np.float32)[labels]
+
+
+def taught_targets(
+    letters: emnist.Letters, quota: npt.NDArray[np.int64], teachers: Sequence[Path], weight: float
+) -> npt.NDArray[np.float32]:
+    """Targets (N, 37): the labels, and with `weight` (0 to 1) the mean of what the teachers read.
+
+    Teachers that disagree with a wrong or ambiguous label keep it from being learned by heart: Hinton, Vinyals, Dean,
+    "Distilling the knowledge in a neural network", arXiv:1503.02531. They read as if all classes were equally common;
+    here a class is as common as it is drawn. Raises ml.artifact.BadArtifact.
+    """
+    from ml.artifact import verify
+
+    labels = one_hot(letters.labels)
+    if not teachers:
+        return labels
+    read = np.zeros_like(labels)
+    for folder in teachers:
+        verify(folder)
+        teacher = keras.models.load_model(folder / "model.keras", compile=False)
+        for first in range(0, len(letters), TAUGHT_AT_ONCE):
+            some = slice(first, first + TAUGHT_AT_ONCE)
+            scaled = letters.images[some, ..., None].astype(np.float32) / 255.0
+            read[some] += teacher.predict(scaled, batch_size=512, verbose=0)[0]
+    read *= quota / quota.sum()
+    mixed: npt.NDArray[np.float32] = (1 - weight) * labels + weight * read / read.sum(axis=1, keepdims=True)
+    return mixed.astype(np.float32)
 
 
 def adjusted_crossentropy(quota: npt.NDArray[np.int64], smoothing: float) -> Any:
@@ -143,6 +186,7 @@ def fit(config: TrainConfig, letters: emnist.Letters, work: Path | None = None) 
     kept, validation = split_validation(letters, config.validation_per_class, config.seed)
     built = network.build(config.network, config.dropout)
     quota = class_quota(kept.counts(), config.balance)
+    targets = taught_targets(kept, quota, [Path(each) for each in config.teachers], config.teachers_weight)
     optimizer = _optimizer(config, steps=int(quota.sum()) // config.batch_size * config.epochs)
     history = keras.callbacks.History()
     for first, last, augment in _stages(config):
@@ -158,7 +202,7 @@ def fit(config: TrainConfig, letters: emnist.Letters, work: Path | None = None) 
             jit_compile=False,  # XLA makes this network four times slower on a CPU
         )
         model.fit(
-            Batches(kept, config, first_epoch=start),
+            Batches(kept, config, start, targets),
             initial_epoch=start,
             epochs=last,
             validation_data=(validation.images[..., None], one_hot(validation.labels)),
@@ -166,7 +210,7 @@ def fit(config: TrainConfig, letters: emnist.Letters, work: Path | None = None) 
             callbacks=_callbacks(work, history),
             verbose=1 if sys.stdout.isatty() else 2,
         )
-    _settle(model, Batches(kept, config, first_epoch=config.epochs), config.settle_steps)
+    _settle(model, Batches(kept, config, config.epochs, targets), config.settle_steps)
     return TrainResult(built, validation, _rows(history, work))
 
 
@@ -239,7 +283,11 @@ def config_from(values: dict[str, Any]) -> TrainConfig:
         raise ValueError(f"unknown settings: {', '.join(sorted(unknown))}")
     nested = values.get("augment", {})
     augment = AugmentConfig(**nested) if isinstance(nested, dict) else nested
-    return TrainConfig(**{**values, "augment": augment})
+    return TrainConfig(**{**values, "augment": augment, "teachers": tuple(values.get("teachers", ()))})
+
+
+def _folders(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(",")))
 
 
 def parse(arguments: list[str] | None = None) -> tuple[TrainConfig, Path]:
@@ -249,7 +297,7 @@ def parse(arguments: list[str] | None = None) -> tuple[TrainConfig, Path]:
     parser.add_argument("--config", type=Path, help="a config.json; other options change it")
     plain = [each for each in fields(TrainConfig) if each.name != "augment"]
     for each in plain:
-        kind = type(getattr(TrainConfig(), each.name))
+        kind = _folders if each.name == "teachers" else type(getattr(TrainConfig(), each.name))
         parser.add_argument(f"--{each.name.replace('_', '-')}", type=kind, help=f"default {each.default}")
     parsed = parser.parse_args(arguments)
     values: dict[str, Any] = asdict(TrainConfig())
