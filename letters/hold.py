@@ -113,7 +113,8 @@ class Hold:
                 self._progress["curve"] = curve
             if progress.get("loss") is not None and progress.get("epoch") is not None:
                 point = [_plain(progress.get(name)) for name in ("epoch", "loss", "validation")]
-                self._progress["curve"] = [*curve, point][-CURVE_LENGTH:]
+                if not curve or curve[-1][0] != point[0]:
+                    self._progress["curve"] = [*curve, point][-CURVE_LENGTH:]
 
     def say(self, words: str) -> None:
         """Add a line to the log."""

@@ -47,12 +47,18 @@ NUMBERS: dict[str, dict[str, tuple[float, float]]] = {
         "iterations": (1, 10_000),
         "tolerance": (0, 1),
     },
-    "full": {"epochs": (0.01, 1000), "collected_share": (0.01, 0.9)},
+    "full": {
+        "epochs": (0.01, 1000),
+        "collected_share": (0.01, 0.9),
+        "batch_size": (8, 4096),
+        "learning_rate": (1e-6, 0.1),
+        "checkpoint_seconds": (1, 3600),
+    },
 }
 """What a configuration may hold for each kind, and from where to where; `seed` and for `full` a `mode` besides."""
 MODES = ("finetune", "scratch")
-WHOLE = ("replay_per_class", "iterations", "seed")
-FULL_DEFAULTS: dict[str, Any] = {"mode": "finetune", "epochs": 1.5, "collected_share": 40 / 256}
+WHOLE = ("replay_per_class", "iterations", "batch_size", "seed")
+FULL_DEFAULTS: dict[str, Any] = {"mode": "finetune", "collected_share": 40 / 256}  # for the others see ml.finetune
 
 
 # --- Start ---------------------------------------------------------------------------------------------------------

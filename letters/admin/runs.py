@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -60,7 +61,6 @@ class TrainingRunAdmin(ReadOnlyAdmin):
             "fresh": retrain.approved_since_the_last(),
             "judging": snapshots.judging().count(),
             "modes": retrain.MODES,
-            "defaults": retrain.FULL_DEFAULTS,
         }
         return super().changelist_view(request, context | (extra_context or {}))
 
@@ -235,10 +235,10 @@ def _wanted(request: HttpRequest) -> tuple[str, dict[str, Any]]:
         config["seed"] = int(form["seed"])
     if kind == TrainingRun.Kind.FULL:
         config["mode"] = form.get("mode", "finetune")
-        try:
-            config["epochs"] = float(form.get("epochs", ""))
-        except ValueError:
-            config["epochs"] = form.get("epochs")  # the step says what is wrong with it
+        if epochs := form.get("epochs", "").strip():
+            with suppress(ValueError):  # the step says what is wrong with it
+                config["epochs"] = epochs
+                config["epochs"] = float(epochs)
     return kind, config
 
 

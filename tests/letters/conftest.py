@@ -7,6 +7,7 @@ from itertools import count
 
 import pytest
 
+from tests.letters.training import Maintainer, tiny_archive
 from tests.letters.visitor import Visitor
 from tests.running import Site, running_site
 
@@ -41,3 +42,21 @@ def frail_visitor(frail_site: Site) -> Iterator[Callable[[], Visitor]]:
     yield make
     for each in made:
         each.close()
+
+
+@pytest.fixture(scope="session")
+def training_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A site with a trainer, whose tests may break it and must mend it. A worker's silence is noticed sooner here, and
+    the broker delivers again what takes longer than a second."""
+    archive = tiny_archive(tmp_path_factory.mktemp("emnist") / "emnist.zip")
+    env = {"RUN_STALE_AFTER": "5", "VISIBILITY_TIMEOUT": "1", "EMNIST_ARCHIVE": str(archive)}
+    with running_site(own_redis=True, processes=1, env=env) as started:
+        started.trainer.start()
+        yield started
+
+
+@pytest.fixture(scope="session")
+def maintainer(training_site: Site) -> Iterator[Maintainer]:
+    """Somebody who may retrain and promote."""
+    with Maintainer(training_site) as somebody:
+        yield somebody
