@@ -53,7 +53,7 @@ def test_it_is_stored_exactly_as_it_was_drawn_and_typed(site: Site, visitor: Vis
     row = stored(site, visitor.keep(strokes=strokes, canvas=canvas, character="q", token=answer["token"])["id"])
     assert (json.loads(row["strokes"]) if isinstance(row["strokes"], str) else row["strokes"]) == strokes
     assert (row["canvas_width"], row["canvas_height"]) == (360.5, 412)
-    assert (row["character"], row["label"], row["state"], row["consent"]) == ("q", "q", "pending", "1")
+    assert (row["character"], row["label"], row["state"], row["consent"]) == ("q", "q", "pending", "2")
     assert bytes(row["image"]) == image_from_strokes(strokes, (360.5, 412)).tobytes()
     assert row["preprocess"] == PREPROCESS_VERSION
     assert row["predicted"] == answer["label"]
