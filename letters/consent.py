@@ -26,8 +26,8 @@ WORDINGS = {
         publishes=False,
     ),
     "2": Wording(
-        "Keep this drawing to teach and test the model. It is stored with the letter you confirm, without your name, "
-        "and may be published in a data set under {licence}; you get a link to delete it.",
+        "Keep this drawing with its letter, without your name, to teach the model and to be published ({licence}); "
+        "you get a link to delete it.",
         publishes=True,
     ),
 }

@@ -335,9 +335,9 @@ class _Parquet:
         self._rows.append(_parquet_value(row))
         if len(self._rows) == CHUNK:
             self._make_batch()
-        big = sum(batch.nbytes for batch in self._batches) > ROW_GROUP_BYTES
-        if big or sum(batch.num_rows for batch in self._batches) >= ROW_GROUP:
-            self.flush()
+            big = sum(batch.nbytes for batch in self._batches) > ROW_GROUP_BYTES
+            if big or sum(batch.num_rows for batch in self._batches) >= ROW_GROUP:
+                self.flush()
 
     def flush(self) -> None:
         """Write what is held as a row group."""
