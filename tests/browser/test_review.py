@@ -289,7 +289,8 @@ def test_on_a_phone(site: Site, sign_in: Callable[..., Page], make: Callable[...
     )
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     small = """[...document.querySelectorAll('#actions button, #person button')]
-      .filter((each) => each.offsetParent && each.getBoundingClientRect().height < 43.5).map((each) => each.innerText)"""
+      .filter((each) => each.offsetParent && each.getBoundingClientRect().height < 43.5)
+      .map((each) => each.innerText)"""
     assert page.evaluate(small) == []
     page.get_by_role("button", name="Approve").first.tap()
     page.get_by_role("button", name="unreadable").tap()
@@ -301,12 +302,11 @@ def test_on_a_phone(site: Site, sign_in: Callable[..., Page], make: Callable[...
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_can_be_used_by_everybody(sign_in: Callable[..., Page], make: Callable[..., str], scheme: str) -> None:
-    page = sign_in("mara", make(3), color_scheme=scheme)
+    page = sign_in("mara", make(3), color_scheme=scheme, bypass_csp=True)  # axe itself could not run under the policy
     page.keyboard.press("x")
     page.keyboard.press("r")
-    found = Axe().run(page, context="#review").response["violations"]
-    assert [(each["id"], [node["html"] for node in each["nodes"]][:3]) for each in found] == [], json.dumps(found)[
-        :2000
-    ]
+    come_true(page, "document.getAnimations().every((each) => each.playState !== 'running')")
+    found = Axe().run(page, context="#review", options={"resultTypes": ["violations"]})
+    assert not found.violations_count, found.generate_report()
     expect(page.locator("#stage")).to_have_attribute("aria-label", re.compile("given as .*, read as "))
     wait_for(lambda: page.locator("#live").inner_text(), "something is said")
