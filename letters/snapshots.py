@@ -37,7 +37,7 @@ def holdout() -> Holdout:
     from ml.gate import Holdout
 
     rows = list(judging().order_by("pk").values_list("image", "label"))
-    return Holdout(images_of([image for image, _ in rows]), labels_of([label for _, label in rows]))
+    return Holdout(images_of([bytes(image) for image, _ in rows]), labels_of([label for _, label in rows]))
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def unpacked(ids: bytes) -> set[uuid.UUID]:
 
 def images_of(images: Sequence[bytes]) -> Bytes:
     """Images as they are stored to (N, 28, 28)."""
-    return np.frombuffer(b"".join(bytes(each) for each in images), np.uint8).reshape(-1, 28, 28)
+    return np.frombuffer(b"".join(images), np.uint8).reshape(-1, 28, 28)
 
 
 def labels_of(labels: Sequence[str]) -> Bytes:

@@ -18,7 +18,7 @@ app.autodiscover_tasks()
 FOR_TRAINING = ("scipy.optimize", "ai_edge_litert.interpreter", "ml.head", "ml.gate", "letters.examine")
 
 
-@worker_process_init.connect  # type: ignore[untyped-decorator]
+@worker_process_init.connect
 def load_ahead(**_: Any) -> None:
     """In each process that will train; those that predict stay small."""
     if "training" in app.amqp.queues.consume_from:
@@ -26,7 +26,7 @@ def load_ahead(**_: Any) -> None:
             import_module(name)
 
 
-@worker_ready.connect  # type: ignore[untyped-decorator]
+@worker_ready.connect
 def look_after(**_: Any) -> None:
     """Whoever starts may be the first after a breakdown: what was left undone is not to wait for the schedule."""
     from letters import tasks
