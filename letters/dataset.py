@@ -176,7 +176,7 @@ def _pack(format: str, path: Path, selection: str, report: Report) -> int:
     tally = datasheet.Tally()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         members = Members(archive, path.parent)
-        with _WRITERS[format](members, report) as writer:
+        with _WRITERS[Export.Format(format)](members, report) as writer:
             for row in rows(selection, strokes=format != Export.Format.IDX):
                 writer.add(row)
                 tally.add(row)
@@ -422,7 +422,7 @@ class _Usage:
             name = f"gzip/emnist-{EMNIST_NAME}-{self.name}-{kind}-idx{dimensions}-ubyte.gz"
             with (
                 members.open(name, compressed=True) as member,
-                gzip.GzipFile("", "wb", compresslevel=6, fileobj=member, mtime=0) as packed,  # type: ignore[arg-type]
+                gzip.GzipFile("", "wb", compresslevel=6, fileobj=member, mtime=0) as packed,
             ):
                 packed.write(struct.pack(f">4B{dimensions}I", 0, 0, 8, dimensions, self.count, *shape))
                 _copy(file, packed, pause)

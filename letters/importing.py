@@ -343,10 +343,7 @@ def _pixels(image: Any) -> bytes:
 def _canvas(canvas: Any, strokes: list[Any], *, quick_draw: bool) -> tuple[float, float]:
     """As it is said, or else as far as the drawing reaches."""
     if isinstance(canvas, dict):
-        sides = canvas.get("width"), canvas.get("height")
-        if any(isinstance(side, bool) or not isinstance(side, int | float) or not side >= 1 for side in sides):
-            raise BadRecord("`canvas` must have a width and a height of at least 1")
-        return float(sides[0]), float(sides[1])
+        return _side(canvas.get("width")), _side(canvas.get("height"))
     numbers = [
         number
         for stroke in strokes
@@ -359,6 +356,12 @@ def _canvas(canvas: Any, strokes: list[Any], *, quick_draw: bool) -> tuple[float
     side = float(max([1.0, *numbers]))
     side = QUICK_DRAW_SIDE if quick_draw and side <= QUICK_DRAW_SIDE else side
     return side, side
+
+
+def _side(length: Any) -> float:
+    if isinstance(length, bool) or not isinstance(length, int | float) or not length >= 1:
+        raise BadRecord("`canvas` must have a width and a height of at least 1")
+    return float(length)
 
 
 # --- A folder of pictures ------------------------------------------------------------------------------------------
