@@ -62,8 +62,8 @@ def samples(request: HttpRequest) -> HttpResponse:
             "label": label,
             "count": counts[label],
             "drawings": [
-                {"id": pk, "image_url": f"/samples/{pk}.png"}
-                for pk in approved.filter(label=label).values_list("pk", flat=True)[:SAMPLES_PER_CLASS]
+                {"letter": each.letter, "image_url": f"/samples/{each.pk}.png"}
+                for each in approved.filter(label=label).only("character", "corrected_character")[:SAMPLES_PER_CLASS]
             ],
         }
         for label in CLASSES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 import uuid
@@ -17,36 +18,35 @@ from tests.letters.reviewing import PASSWORD
 from tests.running import Site, wait_for
 
 MANY = 60
+QUEUES = (MANY, 30, 10, 6, 4, *[3] * 6, *[2] * 2, *[1] * 2)  # drawings of each
 SETTLED = re.compile("^(all saved)?$")
 
 
 @pytest.fixture(scope="module")
-def staff(site: Site) -> None:
-    """Two reviewers, and somebody who may mute as well."""
-    site.python(
+def staff(site: Site) -> dict[int, list[str]]:
+    """Reviewers, one of whom may mute as well, and queues to review: contributors by how many drawings they gave."""
+    printed = site.python(
         "import django; django.setup()\n"
-        "from tests.letters.reviewing import a_reviewer\n"
+        "import json\n"
+        "from tests.letters.reviewing import a_reviewer, make_drawings\n"
         "for name in ('una', 'rob'): a_reviewer(name)\n"
         "a_reviewer('mara', 'maintainers')\n"
+        f"print(json.dumps([str(make_drawings(count)[0].contributor_id) for count in {QUEUES!r}]))\n"
     )
+    found: dict[int, list[str]] = {}
+    for count, contributor in zip(QUEUES, json.loads(printed), strict=True):
+        found.setdefault(count, []).append(contributor)
+    return found
 
 
 @pytest.fixture
-def make(site: Site) -> Callable[..., str]:
-    """Makes so many drawings of a new contributor, whose id it returns: its queue is this test's own."""
-
-    def made(count: int, **fields: Any) -> str:
-        return site.python(
-            "import django; django.setup()\n"
-            "from tests.letters.reviewing import make_drawings\n"
-            f"print(make_drawings({count}, **{fields!r})[0].contributor_id)\n"
-        ).strip()
-
-    return made
+def make(staff: dict[int, list[str]]) -> Callable[[int], str]:
+    """The id of a contributor with so many drawings, whom no other test knows."""
+    return lambda count: staff[count].pop()
 
 
 @pytest.fixture
-def sign_in(new_context: Callable[..., BrowserContext], staff: None) -> Callable[..., Page]:
+def sign_in(new_context: Callable[..., BrowserContext], staff: object) -> Callable[..., Page]:
     """A page of a reviewer's on the queue of one contributor."""
 
     def at_the_queue(name: str, contributor: str, **options: Any) -> Page:
@@ -200,13 +200,13 @@ def test_two_reviewers_at_once(site: Site, sign_in: Callable[..., Page], make: C
     come_true(rob, f"({on_desk}).length === 6")
     assert set(una.evaluate(on_desk)).isdisjoint(rob.evaluate(on_desk))
     stolen = una.evaluate(on_desk)[0]
-    site.python(
-        "import django; django.setup()\n"
-        "from django.contrib.auth.models import User\n"
-        "from letters import review\n"
-        f"review.decide(reviewer=User.objects.get(username='rob'), drawing_id={stolen!r}, revision=0,"
-        " judgement=review.Judgement('reject', reason='offensive'))\n"
+    token = next(each["value"] for each in rob.context.cookies() if each["name"] == "csrftoken")
+    answer = rob.request.post(
+        "/api/v1/review/decisions",
+        data={"drawing": stolen, "revision": 0, "action": "reject", "reason": "offensive"},
+        headers={"X-CSRFToken": token},
     )
+    assert answer.status == 201
     una.keyboard.press("Enter")
     expect(una.locator("#notices")).to_contain_text("rob rejected it (offensive)")
     una.keyboard.press("Enter")

@@ -16,6 +16,7 @@ from tests.letters.visitor import CANVAS, LETTERS, Visitor, Z
 from tests.running import Site
 
 DRAWINGS = "/admin/letters/drawing/"
+CONTRIBUTORS = "/admin/letters/contributor/"
 FIRST_STAFF = """
 import django; django.setup()
 from django.core.management import call_command
@@ -130,6 +131,70 @@ def test_search(staff: Visitor, visitor: Visitor) -> None:
     assert shown(staff, "?q=nothing-of-that-name") == set()
 
 
+def act(staff: Visitor, path: str, action: str, *ids: str) -> str:
+    """The messages of the list after an action on some of its rows."""
+    form = {"action": action, "_selected_action": list(ids), "csrfmiddlewaretoken": staff.cookies["csrftoken"]}
+    assert staff.post(path, data=form).status_code == 302
+    return html.unescape(" ".join(re.findall(r'<li class="(?:info|success|warning)">(.*?)</li>', staff.get(path).text)))
+
+
+def test_a_selection_is_approved_and_rejected(staff: Visitor, visitor: Visitor) -> None:
+    """By the steps of the review queue: each is a decision with who and why, and what is so already is left alone."""
+    kept = [visitor.keep(strokes=LETTERS[letter], character=letter)["id"] for letter in "LTV"]
+    assert act(staff, DRAWINGS, "approve", *kept[:2]) == "2 approved."
+    assert act(staff, DRAWINGS, "reject_unreadable", *kept) == "3 rejected."
+    assert act(staff, DRAWINGS, "reject_unreadable", *kept) == "0 rejected."
+    look = "SELECT action, reason FROM letters_decision WHERE drawing_id = %s ORDER BY id"
+    assert visitor.site.rows(look, uuid.UUID(kept[0])) == [
+        {"action": "approve", "reason": ""},
+        {"action": "reject", "reason": "unreadable"},
+    ]
+    page = html.unescape(staff.get(f"{DRAWINGS}{kept[0]}/change/").text)
+    assert re.search(r"\w+ approved it as L at .* rejected it \(unreadable\) at", page, re.S)
+    for action in ("reject_not_a_letter", "reject_wrong_letter", "reject_offensive", "reject_duplicate"):
+        assert f'value="{action}"' in staff.get(DRAWINGS).text
+
+
+def test_what_was_decided_can_be_deleted(staff: Visitor, visitor: Visitor) -> None:
+    kept = visitor.keep()
+    act(staff, DRAWINGS, "approve", kept["id"])
+    form = {"post": "yes", "csrfmiddlewaretoken": staff.cookies["csrftoken"]}
+    assert staff.post(f"{DRAWINGS}{kept['id']}/delete/", data=form).status_code == 302
+    assert visitor.see(kept["id"], kept["receipt"]).status_code == 404
+
+
+def test_contributors_with_their_counts(staff: Visitor, visitor: Visitor) -> None:
+    kept = [visitor.keep(strokes=LETTERS[letter], character=letter)["id"] for letter in "LTV"]
+    (row,) = visitor.site.rows("SELECT contributor_id FROM letters_drawing WHERE id = %s", uuid.UUID(kept[0]))
+    contributor = str(uuid.UUID(str(row["contributor_id"])))
+    act(staff, DRAWINGS, "approve", kept[0], kept[1])
+    act(staff, DRAWINGS, "reject_offensive", kept[2])
+    found = staff.get(f"{CONTRIBUTORS}?q={contributor}").text
+    numbers = re.findall(r'class="field-(drawn|approved|rejected)">(?:<a [^>]*>)?(\d+)<', found)
+    assert numbers == [("drawn", "3"), ("approved", "2"), ("rejected", "1")]
+    assert shown(staff, f"?contributor__id__exact={contributor}") == set(kept)
+
+
+def test_contributors_are_muted_and_let_back_in(staff: Visitor, visitor: Visitor) -> None:
+    kept = visitor.keep()
+    (row,) = visitor.site.rows("SELECT contributor_id FROM letters_drawing WHERE id = %s", uuid.UUID(kept["id"]))
+    contributor = str(uuid.UUID(str(row["contributor_id"])))
+    assert act(staff, CONTRIBUTORS, "mute", contributor) == "1 muted."
+    assert contributor in staff.get(f"{CONTRIBUTORS}?muted=yes").text
+    assert contributor not in staff.get(f"{CONTRIBUTORS}?muted=no").text
+    assert act(staff, CONTRIBUTORS, "let_back_in", contributor) == "1 let back in."
+    assert contributor not in staff.get(f"{CONTRIBUTORS}?muted=yes").text
+
+
+def test_duplicates_are_marked_and_found(staff: Visitor, visitor: Visitor) -> None:
+    first, again = visitor.keep(), visitor.keep(key="once-more")
+    assert again["id"] in shown(staff, "?duplicate=yes")
+    assert again["id"] not in shown(staff, "?duplicate=no")
+    page = staff.get(f"{DRAWINGS}{again['id']}/change/").text
+    assert "exact duplicate" in page
+    assert first["id"] != again["id"]
+
+
 def test_delete(staff: Visitor, visitor: Visitor) -> None:
     kept, action = visitor.keep(), visitor.keep(strokes=LETTERS["L"])
     address = f"{DRAWINGS}{kept['id']}/delete/"
@@ -158,7 +223,8 @@ def test_what_the_site_writes_nobody_edits(staff: Visitor, visitor: Visitor) -> 
     [
         "/admin/",
         DRAWINGS,
-        *(f"/admin/letters/{table}/" for table in ("contributor", "modelversion", "serving", "deployment")),
+        *(f"/admin/letters/{table}/" for table in ("contributor", "decision", "modelversion", "serving", "deployment")),
+        "/admin/review/",
     ],
 )
 def test_strangers_see_nothing(visitor: Visitor, path: str) -> None:
@@ -176,7 +242,9 @@ def test_strangers_see_nothing(visitor: Visitor, path: str) -> None:
         DRAWINGS + "{drawing}/change/",
         DRAWINGS + "{drawing}/delete/",
         DRAWINGS + "{drawing}/history/",
+        "/admin/review/",
         "/admin/letters/contributor/",
+        "/admin/letters/decision/",
         "/admin/letters/modelversion/",
         "/admin/letters/modelversion/1/change/",
         "/admin/letters/serving/",
