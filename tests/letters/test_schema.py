@@ -13,7 +13,9 @@ from tests.running import Site
 
 EXAMPLES = 15  # of each operation, of good requests and of bad ones
 READ = [("get", path) for path in ("drawings/mine", "drawings/{drawing_id}", "maps/umap", "models", "models/current")]
+READ += [("get", path) for path in ("training-runs", "training-runs/{run_id}", "deployments")]
 WRITE = [("post", "predictions"), ("post", "drawings"), ("delete", "drawings/{drawing_id}")]
+WRITE += [("post", path) for path in ("training-runs", "training-runs/{run_id}/cancel", "models/{number}/promote")]
 
 pytestmark = pytest.mark.slow
 
