@@ -66,7 +66,7 @@ class HeadConfig:
     pull: float = 1.0  # towards the serving head: the squared distance counts as half so many letters' surprise
     iterations: int = 100  # of L-BFGS, at most
     tolerance: float = 1e-7  # relative gain of an iteration below which the fit ends
-    class_guard: float = 2.0  # percentage points of its replay that a class may lose before its letters weigh more
+    class_guard: float = 1.0  # percentage points of its replay that a class may lose before its letters weigh more
 
 
 def contributor_weights(
@@ -125,17 +125,20 @@ def retrain_head(
         raise ValueError("there is nothing to learn from: no drawings")
     tell = report or (lambda _: None)
     digest = artifact.verify(parent)
-    old = artifact.load_head(parent)
     features = collected.features if collected.features is not None else _features(parent, collected.images, tell)
-    replay = _replay(artifact.emnist_reference(parent), config.replay_per_class, seed)
-    # BLAS threads that wait for each other on a busy machine made this fit twenty times slower than one thread is
-    with threadpool_limits(1, "blas"):
-        fitted = _fit_guarded(_lessons(replay, features, collected, old, config.keep), replay, old, config, tell)
-        tell({"stage": "testing", "share": 0.9})
-        metrics = _metrics(parent, fitted, len(collected))
+    fitted = refit(parent, replace(collected, features=features), config, seed, tell)
+    tell({"stage": "testing", "share": 0.9})
+    metrics = _metrics(parent, fitted, len(collected))
     tell({"stage": "writing", "share": 0.95})
     changes = {"parent": digest, "head": asdict(config) | {"seed": seed, "drawings": len(collected)}}
-    _write(parent, output, old, fitted.head, metrics, artifact.read_json(parent, "config.json") | changes)
+    _write(
+        parent,
+        output,
+        artifact.load_head(parent),
+        fitted.head,
+        metrics,
+        artifact.read_json(parent, "config.json") | changes,
+    )
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,20 @@ class Fitted:
     loss_before: float
     loss_after: float
     iterations: int
+
+
+def refit(parent: Path, collected: Collected, config: HeadConfig, seed: int, tell: Report = lambda _: None) -> Fitted:
+    """The head that `retrain_head` would write, from drawings whose features are there. Writes nothing."""
+    if collected.features is None:
+        raise ValueError("the drawings have no features")
+    import scipy.optimize  # noqa: F401 - it brings a BLAS of its own, which the limit below must find loaded
+
+    old = artifact.load_head(parent)
+    replay = _replay(artifact.emnist_reference(parent), config.replay_per_class, seed)
+    # BLAS threads that wait for each other on a busy machine made this fit twenty times slower than one thread is
+    with threadpool_limits(1, "blas"):
+        lessons = _lessons(replay, collected.features, collected, old, config.keep)
+        return _fit_guarded(lessons, replay, old, config, tell)
 
 
 def _features(parent: Path, images: Bytes, tell: Report) -> Floats:
