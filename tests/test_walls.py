@@ -23,6 +23,8 @@ STEPS = (
     "review",
     "examine",
     "retrain",
+    "hold",
+    "snapshots",
     "maps",
     "export",
     "importing",
