@@ -290,13 +290,19 @@ let shown = null;
 function render() {
   const card = current();
   const isReady = root.dataset.state !== "loading";
+  const mayCome = !isReady || (root.dataset.state === "ready" && !desk.isLast);
   $("waiting").textContent = isReady ? `${desk.waiting.toLocaleString("en")} waiting` : "";
   $("stage").hidden = $("next").hidden = !card;
-  $("empty").hidden = Boolean(card) || !isReady;
-  $("empty-words").textContent = countFilters() ? "Nothing matches these filters." : "New drawings appear here by themselves.";
+  $("empty").hidden = Boolean(card) || mayCome;
+  $("empty-words").textContent = emptiness();
   if (card) renderCard(card);
   renderStrip();
   shown = card ?? null;
+}
+
+function emptiness() {
+  if (root.dataset.state === "failed") return "The last look failed. Look again.";
+  return countFilters() ? "Nothing matches these filters." : "New drawings appear here by themselves.";
 }
 
 function renderCard(card) {
@@ -324,7 +330,8 @@ function renderStrip() {
   const inOrder = desk.cards.map((card) => {
     if (!tiles.has(card.id)) tiles.set(card.id, newTile(card));
     const made = tiles.get(card.id);
-    made.toggleAttribute("aria-current", card === current());
+    if (card === current()) made.setAttribute("aria-current", "true");
+    else made.removeAttribute("aria-current");
     made.querySelector("input").checked = desk.selected.has(card.id);
     return made;
   });
@@ -358,7 +365,7 @@ function tell(what) {
 }
 
 function notify(words, ...more) {
-  const made = element("li", {}, words, " ", ...more);
+  const made = element("p", {}, words, " ", ...more);
   $("notices").append(made);
   setTimeout(() => made.remove(), NOTICE);
 }
