@@ -52,6 +52,7 @@ FOREIGN = [
     "ALLOWED_HOSTS",
     "CONN_MAX_AGE",
     "CSRF_TRUSTED_ORIGINS",
+    "DATA_LICENCE",
     "DEBUG",
     "DRAWINGS_PER_DAY",
     "DYNO",
