@@ -42,7 +42,9 @@ def test_preprocessing_needs_numpy_and_pillow_alone() -> None:
     assert {name for name in imported(ROOT / "ml" / "preprocess.py") if name not in standard} == {"numpy", "PIL"}
 
 
-@pytest.mark.parametrize("module", ["labels", "preprocess", "predictor", "predict", "evaluate", "artifact"])
+@pytest.mark.parametrize(
+    "module", ["labels", "preprocess", "predictor", "predict", "evaluate", "artifact", "graft", "head", "gate"]
+)
 def test_what_serves_loads_no_training_library(module: str) -> None:
     script = f"import sys, ml.{module}; print(*{{name.partition('.')[0] for name in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
