@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,8 @@ from ml import artifact, emnist, train  # train first: it tells TensorFlow what 
 from ml.augment import Augment
 from ml.head import Collected
 from ml.labels import CLASS_COUNT
+from ml.network import INPUT_SHAPE
+from ml.network import build as build_network
 
 # isort: split
 import keras
@@ -243,10 +245,10 @@ def build(task: Task) -> tuple[keras.Model, keras.Model]:
     """(network, trained): images (N, 28, 28, 1) in 0..1 to logits, and the same with the augmentation before it."""
     keras.utils.set_random_seed(task.job.seed)
     if task.job.mode == "scratch":
-        network = train.network.build(task.config.network, task.config.dropout)
+        network = build_network(task.config.network, task.config.dropout)
     else:
         network = _opened(Path(task.job.parent), task.config.dropout)
-    images = keras.Input(train.network.INPUT_SHAPE, dtype="uint8")
+    images = keras.Input(INPUT_SHAPE, dtype="uint8")
     augmented = Augment(task.config.augment, task.job.seed, name="augment")(images)
     return network, keras.Model(images, network(augmented))
 
@@ -307,7 +309,7 @@ def fit(task: Task, work: Path, progress: Progress) -> tuple[keras.Model, list[d
         )
     if scratch:
         model.optimizer.finalize_variable_values(model.trainable_variables)
-        train._settle(network, _Settling(mixed, task.steps), task.config.settle_steps)
+        train._settle(model, cast(train.Batches, _Settling(mixed, task.steps)), task.config.settle_steps)
     return network, history
 
 
@@ -326,9 +328,9 @@ class _Settling:
     def __len__(self) -> int:
         return self._first
 
-    def __getitem__(self, step: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    def __getitem__(self, step: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
         images, labels = self._mixed.batch(self._first + step)
-        return images[..., None].astype(np.float32) / 255.0, labels
+        return images[..., None], labels
 
 
 def _validate(network: keras.Model, task: Task) -> float:

@@ -241,7 +241,7 @@ def _class_row(answers: Answers, label: int) -> dict[str, Any]:
 def _class_worse(row: dict[str, Any], limits: Limits) -> bool:
     if row["loss"] <= limits.class_loss:
         return False
-    return row["count"] >= LARGE_CLASS or row["chance"] <= limits.significance
+    return bool(row["count"] >= LARGE_CLASS or row["chance"] <= limits.significance)
 
 
 def _calibration(name: str, answers: Answers, limits: Limits, few: bool) -> Test:

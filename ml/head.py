@@ -95,7 +95,7 @@ def contributor_weights(
     return weights
 
 
-def _cap(given: npt.NDArray[np.float64], base: float, share: float) -> float:
+def _cap(given: npt.NDArray[np.floating[Any]], base: float, share: float) -> float:
     """The most that one contributor may weigh: `share` of `base` and of what all weigh once nobody weighs more."""
     ordered = np.sort(given)[::-1]
     rest = base + ordered.sum()
