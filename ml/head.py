@@ -62,7 +62,7 @@ class HeadConfig:
 
     collected_weight: float = 10.0  # of one drawing, beside one replayed EMNIST letter
     replay_per_class: int = 400  # reference letters of each class
-    keep: float = 0.8  # how far a replayed letter is to be read as the serving head reads it, not as it is labelled
+    keep: float = 1.0  # how far a replayed letter is to be read as the serving head reads it, not as it is labelled
     pull: float = 1.0  # towards the serving head: the squared distance counts as half so many letters' surprise
     iterations: int = 100  # of L-BFGS, at most
     tolerance: float = 1e-7  # relative gain of an iteration below which the fit ends
