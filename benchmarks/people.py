@@ -107,13 +107,14 @@ class Maintainer(Person):
         """Approve drawings, as a reviewer does with a selection."""
         for first in range(0, len(drawings), APPROVED_AT_ONCE):
             some = drawings[first : first + APPROVED_AT_ONCE]
-            self.api("POST", "review/decisions", json={"action": "approve", "drawings": some})
+            cards = [{"drawing": each, "revision": 0} for each in some]
+            self.api("POST", "review/decisions/bulk", json={"action": "approve", "cards": cards})
 
     def retrain(self, kind: str, timeout: float, **config: Any) -> dict[str, Any]:
         """Start a retraining and wait for its end; the run as the API tells it, and `seconds` that it took."""
         began = time.monotonic()
         started = self.api("POST", "training-runs", json={"kind": kind} | ({"config": config} if config else {}))
-        path = f"training-runs/{started['id']}"
+        path = f"training-runs/{started['run']['id']}"
 
         def ended() -> Any:
             run = self.api("GET", path)

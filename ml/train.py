@@ -41,19 +41,19 @@ class TrainConfig:
 
     dataset: str = "open37"
     network: str = "stride3"
-    epochs: int = 14
+    epochs: int = 24
     batch_size: int = 128
     peak_learning_rate: float = 3e-3  # one cycle: warm-up over a share of the steps, then a cosine
-    warm_up: float = 0.15
-    final_learning_rate: float = 0.5  # of the peak: nearer to zero the network learns its wrong labels by heart
+    warm_up: float = 0.1
+    final_learning_rate: float = 0.0  # of the peak
     weight_decay: float = 0.02
     label_smoothing: float = 0.1
     dropout: float = 0.3
     balance: float = 0.5  # a class is drawn by its count to this power: 1 as it comes, 0 all alike
     ema: float = 0.9995  # the weights that ship are an average over about the last 2,000 steps
-    calm_epochs: int = 0  # the last ones see letters changed less, nearer to those it will be asked about
+    calm_epochs: int = 4  # the last ones see letters changed less, nearer to those it will be asked about
     calm: float = 0.3  # how much of the augmentation is left in them
-    settle_steps: int = 400  # batches on which batch normalisation measures the averaged weights, see _settle
+    settle_steps: int = 0  # batches on which batch normalisation measures the averaged weights, see _settle
     validation_per_class: int = 50
     teachers: tuple[str, ...] = ()  # folders of artefacts whose probabilities are learned from, see taught_targets
     teachers_weight: float = 0.8  # beside the labels; of no meaning without teachers
