@@ -88,7 +88,7 @@ def approve(site: Site, count: int, *, held_out: bool = False) -> None:
 
 def children(run_id: str) -> list[int]:
     """Processes that train all layers for a run."""
-    listed = subprocess.run(["ps", "-eo", "pid,stat,args"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-eww", "-o", "pid,stat,args"], capture_output=True, text=True, check=True).stdout
     found = re.findall(rf"^ *(\d+) +([A-Z])\S* .*ml\.finetune \S*{run_id}", listed, re.MULTILINE)
     return [int(pid) for pid, state in found if state != "Z"]
 
