@@ -100,7 +100,12 @@ class Maintainer(Person):
         )
         login = site.base_url + "/admin/login/"
         self.get(login, timeout=60)
-        form = {"username": name, "password": password, "csrfmiddlewaretoken": self.cookies["csrftoken"]}
+        form = {
+            "username": name,
+            "password": password,
+            "csrfmiddlewaretoken": self.cookies["csrftoken"],
+            "next": "/admin/",
+        }
         self.post(login, data=form, headers={"Referer": login}, timeout=60).raise_for_status()
 
     def approve(self, drawings: list[str]) -> None:
