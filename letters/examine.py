@@ -6,7 +6,7 @@ It runs in the inference worker, between predictions: LiteRT and NumPy, a few mi
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -20,9 +20,10 @@ from letters import registry
 from letters.errors import NoModel
 from letters.models import Drawing, Examination, ModelVersion
 from ml import artifact
-from ml.labels import index_of
+from ml.labels import CLASSES, index_of
 
 if TYPE_CHECKING:
+    from ml.head import Head
     from ml.predictor import Predictor
 
 Floats = npt.NDArray[np.float32]
@@ -33,7 +34,9 @@ CLASS_COMPARED = 100  # the newest of the class, of those that wait and of those
 NEIGHBOURS = 8
 SAMPLED = 256  # reference letters by which a distance is judged
 AT_ONCE = 20  # drawings of one transaction
+READ_AGAIN_AT_ONCE = 500  # drawings whose features are noted already; predictions wait for the worker meanwhile
 WEIGHTS = {"disagreement": 0.2, "label_doubt": 0.4, "uncertainty": 0.2, "unfamiliarity": 0.2}
+NOTED_ONCE = ("features", "trunk", "unfamiliarity")  # of an examination, whichever last layer follows
 OF_A_COPY = 0.25  # of the usefulness that a drawing would have, had it not been seen before under the same class
 
 
@@ -151,6 +154,7 @@ class _Examiner:
     predictor: Predictor
     familiarity: Familiarity
     trunk: str
+    head: Head
 
 
 @lru_cache(maxsize=2)  # an interpreter is not thread-safe: this is for workers, which have one thread
@@ -163,12 +167,15 @@ def _examiner(digest: str) -> _Examiner:
         Predictor(folder),
         Familiarity(registry.reference_map(digest).features),
         artifact.trunk_of(folder),
+        artifact.load_head(folder),
     )
 
 
 def examine(drawing_ids: Sequence[uuid.UUID]) -> int:
     """Note what the serving model makes of drawings, and which earlier ones they repeat; how many there were.
 
+    Also of a good many others, where the models that they were examined by differ from it in the last layer alone: by
+    the features that were noted then, that takes a moment.
     Raises ml.artifact.BadArtifact where that model can be had from nowhere.
     """
     try:
@@ -176,7 +183,9 @@ def examine(drawing_ids: Sequence[uuid.UUID]) -> int:
     except NoModel:
         return 0
     drawings = Drawing.objects.filter(pk__in=drawing_ids).defer("strokes")
-    return len(_examine(list(drawings), model.digest))
+    done = _read_again(_examiner(model.digest))
+    known = [each for each in drawings if each.pk in done]
+    return len(known) + len(_examine([each for each in drawings if each.pk not in done], model.digest))
 
 
 def unexamined(limit: int) -> list[uuid.UUID]:
@@ -226,37 +235,56 @@ def _examine_some(drawings: Sequence[Drawing], by: _Examiner) -> dict[uuid.UUID,
     for drawing, reading, distance, share in zip(
         drawings, readings, distances, by.familiarity.shares(distances), strict=True
     ):
-        label = index_of(drawing.label)
-        drawing.usefulness = usefulness(reading.probabilities, label, float(share))
         drawing.duplicate_of_id, drawing.likeness = _find_original(drawing)
-        if _repeats_its_class(drawing):
-            drawing.usefulness *= OF_A_COPY
-        noted.append(
-            Examination(
-                drawing=drawing,
-                model=by.model,
-                predicted=reading.label,
-                probability=reading.probability,
-                label_probability=float(reading.probabilities[label]),
-                unfamiliarity=float(distance),
-                trunk=by.trunk,
-                features=_packed(reading.features),
-            )
+        examination = Examination(
+            drawing=drawing, trunk=by.trunk, features=_packed(reading.features), unfamiliarity=float(distance)
         )
+        noted.append(_judged(examination, by.model, reading.probabilities, float(share)))
     _note(noted)
     return {each.drawing_id: _unpacked(bytes(each.features)) for each in noted}
 
 
-def _repeats_its_class(drawing: Drawing) -> bool:
+def _read_again(by: _Examiner) -> set[uuid.UUID]:
+    """Note what a model makes of drawings that others with the same layers below the last examined: of which ones.
+
+    An image and its neighbours stay what they were, so its features, its distance and what it repeats do as well.
+    """
+    others = ModelVersion.objects.filter(config__trunk=by.trunk).exclude(pk=by.model.pk)
+    known = Examination.objects.filter(model__in=list(others.values_list("pk", flat=True)), trunk=by.trunk)
+    columns = [f"drawing__{name}" for name in ("label", "likeness", "duplicate_of_id")]
+    some = list(known.select_related("drawing").only(*NOTED_ONCE, *columns)[:READ_AGAIN_AT_ONCE])
+    if some:
+        probabilities = by.head.probabilities(np.array([_unpacked(bytes(each.features)) for each in some]))
+        shares = by.familiarity.shares(np.array([each.unfamiliarity for each in some], np.float32)).tolist()
+        _note([_judged(each, by.model, *of_it) for each, *of_it in zip(some, probabilities, shares, strict=True)])
+    return {each.drawing_id for each in some}
+
+
+def _judged(examination: Examination, model: ModelVersion, probabilities: Floats, share: float) -> Examination:
+    """It and its drawing, with all that follows from probabilities (37,) and a share of unfamiliarity filled in."""
+    label, likeliest = index_of(examination.drawing.label), int(probabilities.argmax())
+    examination.drawing.usefulness = usefulness(probabilities, label, share)
+    examination.model = model
+    examination.predicted = CLASSES[likeliest]
+    examination.probability = float(probabilities[likeliest])
+    examination.label_probability = float(probabilities[label])
+    return examination
+
+
+def _discount_copies(drawings: Iterable[Drawing]) -> None:
     """The same image under another letter is worth a look; under the same one it teaches little."""
-    if drawing.duplicate_of_id is None:
-        return False
-    return Drawing.objects.filter(pk=drawing.duplicate_of_id, label=drawing.label).exists()
+    copies = [(each, each.duplicate_of_id) for each in drawings if each.duplicate_of_id]
+    originals = Drawing.objects.filter(pk__in={original for _, original in copies})
+    labels = dict(originals.order_by().values_list("pk", "label"))
+    for each, original in copies:
+        if labels.get(original) == each.label:
+            each.usefulness *= OF_A_COPY
 
 
 @transaction.atomic
 def _note(noted: list[Examination]) -> None:
     """Write it all down, but for what was withdrawn meanwhile."""
+    _discount_copies(each.drawing for each in noted)
     originals = {each.drawing.duplicate_of_id for each in noted if each.drawing.duplicate_of_id}
     asked = originals | {each.drawing_id for each in noted}
     there = set(Drawing.objects.select_for_update().filter(pk__in=asked).order_by("pk").values_list("pk", flat=True))

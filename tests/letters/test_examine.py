@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,9 @@ from django.test.utils import CaptureQueriesContext
 
 from letters import collect, examine, registry, review
 from letters.examine import NEAR, Familiarity, label_quality, uncertainty, usefulness
-from letters.models import Drawing, Examination, ModelVersion
-from ml import artifact
+from letters.models import Drawing, Examination, ModelVersion, Serving
+from ml import artifact, graft
+from ml.head import Head
 from ml.labels import CLASSES, class_of, index_of
 from ml.preprocess import image_from_strokes
 from tests.letters.reviewing import a_contributor, a_model, jittered, make_drawing, make_drawings
@@ -235,6 +237,74 @@ def test_the_model_is_the_one_that_serves(model: ModelVersion) -> None:
     assert examine.unexamined(9) == []
     Examination.objects.filter(drawing=other).update(model=a_model(9))
     assert examine.unexamined(9) == [other.pk]
+
+
+@pytest.fixture
+def refitted(model: ModelVersion, tmp_path: Path) -> Callable[[], ModelVersion]:
+    """Has a version serve that differs from the shipped one in its last layer alone: what was read as L is a T now."""
+
+    def serve() -> ModelVersion:
+        old, order = artifact.load_head(artifact.SHIPPED), np.arange(37)
+        order[[index_of("L"), index_of("T")]] = index_of("T"), index_of("L")
+        new, folder = Head(old.kernel[:, order], old.bias[order]), tmp_path / "refitted"
+        with artifact.made_whole(folder) as aside:
+            for name in {*artifact.FILES} - {"smoke.json"}:
+                shutil.copyfile(artifact.SHIPPED / name, aside / name)
+            (aside / "model.tflite").write_bytes(graft.into_litert((aside / "model.tflite").read_bytes(), old, new))
+            artifact.write_head(aside, new)
+        version = registry.register(folder, name="Refitted", origin="trained")
+        Serving.objects.update(model=version)
+        return version
+
+    return serve
+
+
+def test_another_head_reads_the_features_that_were_noted(
+    refitted: Callable[[], ModelVersion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After such a promotion all is read again at once, without an image being looked at."""
+    drawings = [*make_drawings(40), make_drawing(LETTERS["L"], "L"), make_drawing(LETTERS["L"], "L")]
+    examine.examine([each.pk for each in drawings])
+    before = {each.drawing_id: each for each in Examination.objects.select_related("drawing")}
+    version = refitted()
+    monkeypatch.setattr("ml.predictor.Predictor.predict", None)  # it cannot be called
+    assert len(examine.unexamined(20)) == 20
+    assert examine.examine(examine.unexamined(20)) == 20
+    assert examine.unexamined(99) == []
+    swapped = {"L": "T", "T": "L"}
+    for now in Examination.objects.select_related("drawing"):
+        was = before[now.drawing_id]
+        assert (now.model, now.predicted) == (version, swapped.get(was.predicted, was.predicted))
+        assert now.probability == pytest.approx(was.probability, abs=1e-2)
+        assert (now.features, now.trunk, now.unfamiliarity) == (was.features, was.trunk, was.unfamiliarity)
+        assert now.drawing.duplicate_of_id == was.drawing.duplicate_of_id
+    first, copy = (Drawing.objects.get(pk=each.pk) for each in (drawings[0], drawings[-1]))
+    assert first.usefulness > before[first.pk].drawing.usefulness + 0.4  # its label and the model disagree now
+    assert copy.likeness == "exact"
+    assert before[copy.pk].drawing.usefulness < copy.usefulness <= examine.OF_A_COPY
+
+
+def test_other_layers_look_at_the_image_again(refitted: Callable[[], ModelVersion]) -> None:
+    drawing = make_drawing(LETTERS["L"], "L")
+    examine.examine([drawing.pk])
+    Examination.objects.update(trunk="0" * 64, features=np.zeros(128, "<f2").tobytes())
+    refitted()
+    examine.examine([drawing.pk])
+    noted = Examination.objects.get()
+    assert noted.trunk == artifact.trunk_of(artifact.SHIPPED)
+    assert np.frombuffer(noted.features, "<f2").any()
+
+
+def test_so_many_are_read_again_at_once(refitted: Callable[[], ModelVersion], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Predictions wait for the same worker meanwhile."""
+    monkeypatch.setattr(examine, "READ_AGAIN_AT_ONCE", 3)
+    examine.examine([each.pk for each in make_drawings(7)])
+    refitted()
+    left = []
+    while waiting := examine.unexamined(99):
+        left.append(len(waiting))
+        examine.examine([])
+    assert left == [7, 4, 1]
 
 
 @pytest.mark.django_db
