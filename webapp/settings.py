@@ -176,7 +176,9 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = True
 CELERY_WORKER_PROC_ALIVE_TIMEOUT = 60.0  # seconds; the trainer's processes load what they need first
-CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 20.0  # less than the 30 s that Heroku leaves
+# Seconds that a trainer leaves its task when it is told to end (REMAP_SIGTERM in the Procfile); what was not done by
+# then is taken up again. Less than the 12 s of letters.processes and the 30 s of Heroku.
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10.0
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_SCHEDULE = {  # what staff may set stands in the database, see letters/migrations/0003
@@ -192,6 +194,7 @@ HOLDOUT_SHARE = env.float(
     "HOLDOUT_SHARE", default=0.1
 )  # of the contributors: their drawings judge models and never train one
 RUN_STALE_AFTER = env.float("RUN_STALE_AFTER", default=30.0)  # seconds of silence, and a retraining is taken up again
+RUN_SILENT_AFTER = env.float("RUN_SILENT_AFTER", default=600.0)  # seconds without news of all layers, and it is ended
 CONSENT_VERSION = "2"  # of the words in letters/consent.py
 DATA_LICENCE = env.str(
     "DATA_LICENCE", default="CC BY 4.0"
