@@ -91,7 +91,7 @@ class Verdict:
 def judge(champion: Path, candidate: Path, holdout: Holdout, limits: Limits) -> Verdict:
     """Compare two artefacts on the EMNIST test and on the collected holdout.
 
-    Each is asked with its own trunk's features. Raises ValueError where their tests are not of the same images.
+    Each is asked with its own trunk's features. Raises ValueError where there is no test that both can take.
     """
     with threadpool_limits(1, "blas"):  # threads that wait for each other took a minute on a busy machine
         emnist = emnist_answers(champion, candidate)
@@ -113,19 +113,39 @@ def judge_answers(emnist: Answers, collected: Answers, limits: Limits) -> Verdic
 
 
 def emnist_answers(champion: Path, candidate: Path) -> Answers:
-    """From the test features and heads of both. Raises ValueError where the labels are not equal row by row."""
+    """From the test features and heads of both, which need no image.
+
+    Where they were tested on different letters, the champion reads the candidate's, which takes the archive. Raises
+    ValueError where that does not hold them.
+    """
     before, after = artifact.emnist_test(champion), artifact.emnist_test(candidate)
-    if not np.array_equal(before.labels, after.labels):
+    if np.array_equal(before.labels, after.labels):
+        read = artifact.load_head(champion).probabilities(before.features)
+    else:
+        read = _read_test_of(candidate, champion, after.labels)
+    return Answers(read, artifact.load_head(candidate).probabilities(after.features), after.labels)
+
+
+def _read_test_of(candidate: Path, champion: Path, labels: Labels) -> Floats:
+    """What the champion reads in the test images of the candidate's dataset, (T, 37)."""
+    from ml import emnist
+    from ml.evaluate import predict_all
+    from ml.predictor import Predictor
+
+    dataset = artifact.read_json(candidate, "metrics.json")["dataset"]
+    try:
+        letters = emnist.load_letters(dataset, "test")
+    except (emnist.ArchiveError, OSError) as error:
         raise ValueError(
-            f"the two models cannot be compared: the champion was tested on {len(before)} images, the candidate on "
-            f"{len(after)}, and they are not the same ones in the same order. Make the candidate from the champion's "
-            "dataset and archive."
+            f"the two models cannot be compared: they were tested on different letters, and those of {dataset!r} are "
+            f"not to be had here ({error})"
+        ) from error
+    if not np.array_equal(letters.labels, labels):
+        raise ValueError(
+            f"the two models cannot be compared: {dataset!r} in the archive here has {len(letters)} test letters, and "
+            f"they are not the {len(labels)} that the new model was tested on"
         )
-    return Answers(
-        artifact.load_head(champion).probabilities(before.features),
-        artifact.load_head(candidate).probabilities(after.features),
-        before.labels,
-    )
+    return predict_all(Predictor(champion), letters.images)
 
 
 def holdout_answers(champion: Path, candidate: Path, holdout: Holdout) -> Answers:

@@ -10,8 +10,13 @@ import pytest
 
 from ml import artifact
 from ml.artifact import SHIPPED
+from ml.emnist import Letters
 from ml.gate import Answers, Holdout, Limits, Verdict, calibration_error, judge, judge_answers, lost_by_chance
 from ml.labels import CLASS_COUNT, index_of
+from ml.predictor import Predictor
+from ml.preprocess import image_from_strokes
+from tests.ml.archives import write_letters
+from tests.ml.glyphs import GLYPHS
 
 PER_CLASS = 200
 NOBODY = Holdout(np.empty((0, 28, 28), np.uint8), np.empty(0, np.uint8))
@@ -170,10 +175,40 @@ def test_a_model_against_itself_holds_on_emnist_and_gains_nothing() -> None:
     assert numbers["champion_right"] == pytest.approx(right, abs=2)  # features are kept in half precision
 
 
-def test_models_tested_on_other_letters_are_not_compared(tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    shutil.copytree(SHIPPED, other)
-    tested = artifact.emnist_test(SHIPPED)
-    np.savez(other / "test.npz", features=tested.features[:-1], labels=tested.labels[:-1])
-    with pytest.raises(ValueError, match="not the same ones in the same order"):
-        judge(SHIPPED, other, NOBODY, Limits())
+@pytest.fixture
+def tested_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An artefact that was tested on ten letters of a dataset of another archive."""
+    letters = Letters(np.stack([image_from_strokes(GLYPHS[name]) for name in "LTVXZ" * 2]), labels_of("LTVXZ" * 2))
+    archive = write_letters(tmp_path / "archive.zip", "other", letters, letters)
+    monkeypatch.setenv("EMNIST_ARCHIVE", str(archive))
+    folder = tmp_path / "elsewhere"
+    shutil.copytree(SHIPPED, folder)
+    reader = Predictor(SHIPPED)
+    features = np.stack([reader.predict(image).features for image in letters.images])
+    np.savez(folder / "test.npz", features=features.astype(np.float16), labels=letters.labels)
+    metrics = artifact.read_json(SHIPPED, "metrics.json") | {"dataset": "other"}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    return folder
+
+
+def labels_of(names: str) -> np.ndarray:
+    return np.array([index_of(name) for name in names], np.uint8)
+
+
+def test_a_model_tested_on_other_letters_is_compared_on_these(tested_elsewhere: Path) -> None:
+    numbers = test_of(judge(SHIPPED, tested_elsewhere, NOBODY, Limits()), "accuracy", "emnist")["numbers"]
+    assert (numbers["count"], numbers["champion_right"], numbers["candidate_right"]) == (10, 10, 10)
+
+
+@pytest.mark.usefixtures("tested_elsewhere")
+def test_without_the_letters_of_both_they_are_not_compared(tested_elsewhere: Path, tmp_path: Path) -> None:
+    (tmp_path / "archive.zip").unlink()
+    with pytest.raises(ValueError, match="those of 'other' are not to be had here"):
+        judge(SHIPPED, tested_elsewhere, NOBODY, Limits())
+
+
+def test_other_letters_under_the_same_name_are_noticed(tested_elsewhere: Path) -> None:
+    tested = artifact.emnist_test(tested_elsewhere)
+    np.savez(tested_elsewhere / "test.npz", features=tested.features[:-1], labels=tested.labels[:-1])
+    with pytest.raises(ValueError, match="they are not the 9 that the new model was tested on"):
+        judge(SHIPPED, tested_elsewhere, NOBODY, Limits())

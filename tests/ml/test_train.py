@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ml import network, train
+from ml.artifact import SHIPPED
 from ml.emnist import Letters
 from ml.labels import CLASS_COUNT, CLASSES
 from ml.preprocess import image_from_strokes
@@ -113,8 +114,49 @@ def test_a_training_that_was_cut_off_goes_on_from_its_last_epoch(
     assert logits.shape == (2, CLASS_COUNT)
 
 
+def test_the_weights_that_ship_have_statistics_of_their_own(letters: Letters, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all batches the plain mean, whatever was kept before: here of images that are all the same."""
+
+    def normalised(dropout: float) -> keras.Model:
+        images = keras.Input(network.INPUT_SHAPE)
+        flat = keras.layers.BatchNormalization(name="norm", momentum=0.99)(keras.layers.Flatten()(images))
+        return keras.Model(images, keras.layers.Dense(CLASS_COUNT, name="logits")(flat))
+
+    monkeypatch.setitem(network.NETWORKS, "normalised", normalised)
+    white = Letters(np.full_like(letters.images, 255), letters.labels)
+    config = replace(TINY, network="normalised", epochs=1, settle_steps=3, augment=TINY.augment.scaled(0))
+    settled = train.fit(config, white).network.get_layer("norm")
+    assert np.asarray(settled.moving_mean) == pytest.approx(1.0, abs=1e-5)
+    assert settled.momentum == 0.99
+    kept = train.fit(replace(config, settle_steps=0), white).network.get_layer("norm")
+    assert np.asarray(kept.moving_mean).max() < 0.1
+
+
+def test_what_teachers_read_is_mixed_with_the_labels() -> None:
+    """The shipped model reads letters of ours right; under a wrong label the target names both."""
+    images = np.stack([image_from_strokes(GLYPHS[name]) for name in "LZ"])
+    wrong = Letters(images, np.array([CLASSES.index("A"), CLASSES.index("Z")], np.uint8))
+    targets = train.taught_targets(wrong, np.ones(CLASS_COUNT, np.int64), [SHIPPED, SHIPPED], 0.75)
+    assert targets.sum(axis=1) == pytest.approx(1)
+    assert targets[0, CLASSES.index("A")] == pytest.approx(0.25, abs=0.01)
+    assert targets[0, CLASSES.index("L")] > 0.6
+    assert targets[1, CLASSES.index("Z")] > 0.85
+    assert (train.taught_targets(wrong, np.ones(CLASS_COUNT, np.int64), [], 0.75) == train.one_hot(wrong.labels)).all()
+
+
+def test_a_class_that_is_drawn_often_is_expected_more_often_of_teachers_too() -> None:
+    letters = Letters(np.stack([image_from_strokes(GLYPHS["L"])]), np.array([CLASSES.index("L")], np.uint8))
+    quota = np.ones(CLASS_COUNT, np.int64)
+    plain = train.taught_targets(letters, quota, [SHIPPED], 1.0)[0]
+    quota[CLASSES.index("C")] = 1000
+    often = train.taught_targets(letters, quota, [SHIPPED], 1.0)[0]
+    assert often[CLASSES.index("C")] / often[CLASSES.index("L")] == pytest.approx(
+        1000 * plain[CLASSES.index("C")] / plain[CLASSES.index("L")], rel=0.01
+    )
+
+
 def test_a_configuration_survives_json() -> None:
-    config = replace(TINY, augment=replace(TINY.augment, shift=2.5))
+    config = replace(TINY, augment=replace(TINY.augment, shift=2.5), teachers=("a", "b"))
     assert train.config_from(json.loads(json.dumps(asdict(config)))) == config
 
 
@@ -129,6 +171,10 @@ def test_options_change_the_configuration(tmp_path: Path) -> None:
     config, output = train.parse(["--config", str(file), "--epochs", "4", "--output", str(tmp_path / "out")])
     assert config == replace(TINY, seed=7, epochs=4)
     assert output == tmp_path / "out"
+
+
+def test_teachers_are_named_by_their_folders() -> None:
+    assert train.parse(["--teachers", "var/a,var/b", "--output", "out"])[0].teachers == ("var/a", "var/b")
 
 
 def test_an_output_is_needed() -> None:
