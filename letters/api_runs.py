@@ -51,8 +51,8 @@ class RunRequestSerializer(serializers.Serializer[Any]):
     kind = serializers.ChoiceField(choices=TrainingRun.Kind.choices, default=TrainingRun.Kind.HEAD)
     config = serializers.DictField(
         default=dict,
-        help_text="head: collected_weight, replay_per_class, pull, iterations; full: mode, epochs, collected_share;"
-        " both: seed. What is not given has its default.",
+        help_text="head: collected_weight, replay_per_class, pull, iterations; full: mode, dataset, epochs,"
+        " collected_share; both: seed. What is not given has its default; a dataset that of the serving model.",
     )
 
 

@@ -235,6 +235,8 @@ def _wanted(request: HttpRequest) -> tuple[str, dict[str, Any]]:
         config["seed"] = int(form["seed"])
     if kind == TrainingRun.Kind.FULL:
         config["mode"] = form.get("mode", "finetune")
+        if dataset := form.get("dataset", "").strip():
+            config["dataset"] = dataset
         if epochs := form.get("epochs", "").strip():
             with suppress(ValueError):  # the step says what is wrong with it
                 config["epochs"] = epochs
