@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -75,6 +76,8 @@ class Hold:
         self.run = run
         self.lost = False
         self.child: subprocess.Popen[str] | None = None
+        self.child_hung = False  # it was ended because it was silent
+        self._heard = 0.0
         self._mine = TrainingRun.objects.filter(pk=run.pk, claim=run.claim, state=State.RUNNING)
         self._progress: dict[str, Any] = {}
         self._log = run.log
@@ -113,6 +116,8 @@ class Hold:
                 self._progress["curve"] = curve
             if progress.get("loss") is not None and progress.get("epoch") is not None:
                 point = [_plain(progress.get(name)) for name in ("epoch", "loss", "validation")]
+                if curve and curve[-1][0] > point[0]:  # it is fitted once more
+                    curve = []
                 if not curve or curve[-1][0] != point[0]:
                     self._progress["curve"] = [*curve, point][-CURVE_LENGTH:]
 
@@ -147,6 +152,15 @@ class Hold:
             run.claim, run.finished_at = None, timezone.now()
             run.save()
 
+    def look_after(self, child: subprocess.Popen[str]) -> None:
+        """End a process with the run, and when nothing is `heard` of it for RUN_SILENT_AFTER seconds."""
+        self._heard = time.monotonic()
+        self.child = child
+
+    def heard(self) -> None:
+        """Note that the child goes on."""
+        self._heard = time.monotonic()
+
     def end_child(self) -> None:
         """Kill the process group that was started for the run."""
         if self.child is not None and self.child.poll() is None:
@@ -160,9 +174,15 @@ class Hold:
         try:
             while not self._ended.wait(PULSE) and not self.lost:
                 self._write_down()
+                self._end_if_silent()
         finally:
             connection.close()  # a thread has a connection of its own
         if self.lost:
+            self.end_child()
+
+    def _end_if_silent(self) -> None:
+        if self.child is not None and time.monotonic() - self._heard > settings.RUN_SILENT_AFTER:
+            self.child_hung = self.child_hung or self.child.poll() is None
             self.end_child()
 
     def _write_down(self) -> None:

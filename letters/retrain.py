@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import signal
 import subprocess
 import sys
@@ -43,9 +44,11 @@ NUMBERS: dict[str, dict[str, tuple[float, float]]] = {
     "head": {
         "collected_weight": (0, 1000),
         "replay_per_class": (1, 400),
+        "keep": (0, 1),
         "pull": (0, 1e6),
         "iterations": (1, 10_000),
         "tolerance": (0, 1),
+        "class_guard": (0, 100),
     },
     "full": {
         "epochs": (0.01, 1000),
@@ -55,8 +58,12 @@ NUMBERS: dict[str, dict[str, tuple[float, float]]] = {
         "checkpoint_seconds": (1, 3600),
     },
 }
-"""What a configuration may hold for each kind, and from where to where; `seed` and for `full` a `mode` besides."""
+"""What a configuration may hold for each kind, and from where to where; `seed`, and for `full` some WORDS, besides."""
 MODES = ("finetune", "scratch")
+WORDS = {  # of `full`: what they may be, and that in words
+    "mode": (re.compile("|".join(MODES)), " or ".join(MODES)),
+    "dataset": (re.compile("[a-z0-9]{1,40}"), "the name of a dataset of EMNIST, such as balanced"),
+}
 WHOLE = ("replay_per_class", "iterations", "batch_size", "seed")
 FULL_DEFAULTS: dict[str, Any] = {"mode": "finetune", "collected_share": 40 / 256}  # for the others see ml.finetune
 
@@ -117,21 +124,30 @@ def _checked(kind: str, config: dict[str, Any]) -> dict[str, Any]:
     """A configuration in which all is known and within its limits. Raises BadConfiguration."""
     if kind not in NUMBERS:
         raise errors.BadConfiguration(f"a retraining is {' or '.join(NUMBERS)}, not {kind!r}", field="kind")
-    limits = NUMBERS[kind] | {"seed": (0, 2**31 - 1)}
+    numbers = NUMBERS[kind] | {"seed": (0, 2**31 - 1)}
+    words = WORDS if kind == "full" else {}
     for name, value in config.items():
-        if kind == "full" and name == "mode":
-            if value not in MODES:
-                raise errors.BadConfiguration(f"mode is {' or '.join(MODES)}, not {value!r}", field="config")
-            continue
-        if name not in limits:
-            known = sorted([*limits, *(["mode"] if kind == "full" else [])])
-            raise errors.BadConfiguration(f"{kind} has no {name!r}; it has {', '.join(known)}", field="config")
-        low, high = limits[name]
-        number = isinstance(value, int if name in WHOLE else int | float) and not isinstance(value, bool)
-        if not number or not low <= value <= high:
-            kind_of = "a whole number" if name in WHOLE else "a number"
-            raise errors.BadConfiguration(f"{name} is {kind_of} from {low:g} to {high:g}", field="config")
+        if name in words:
+            _check_word(name, value)
+        elif name in numbers:
+            _check_number(name, value, *numbers[name])
+        else:
+            known = ", ".join(sorted([*numbers, *words]))
+            raise errors.BadConfiguration(f"{kind} has no {name!r}; it has {known}", field="config")
     return _defaults(kind) | config
+
+
+def _check_word(name: str, value: Any) -> None:
+    pattern, words = WORDS[name]
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise errors.BadConfiguration(f"{name} is {words}, not {value!r}", field="config")
+
+
+def _check_number(name: str, value: Any, low: float, high: float) -> None:
+    number = isinstance(value, int if name in WHOLE else int | float) and not isinstance(value, bool)
+    if not number or not low <= value <= high:
+        kind_of = "a whole number" if name in WHOLE else "a number"
+        raise errors.BadConfiguration(f"{name} is {kind_of} from {low:g} to {high:g}", field="config")
 
 
 def _defaults(kind: str) -> dict[str, Any]:
@@ -398,7 +414,7 @@ def _between(hold: Hold, first: str, last: str) -> Any:
 def _learn_full(
     hold: Hold, snapshot: Snapshot, champion: ModelVersion, parent: Path, folder: Path, policy: Policy
 ) -> Path:
-    config = FULL_DEFAULTS | hold.run.config
+    config = {"dataset": champion.config["train"]["dataset"]} | FULL_DEFAULTS | hold.run.config
     if not (folder / "job.json").exists():
         _write_job(hold, snapshot, parent, folder, policy, config)
     _reach(hold, "training", "starting the training of all layers in a process of its own")
@@ -413,15 +429,17 @@ def _write_job(
     emnist = (1 - part) / part * len(snapshot.ids) / len(CLASSES)
     collected = collect(hold, snapshot, Weighing(emnist, 1.0, policy.contributor_share))
     np.savez(folder / "collected.npz", images=collected.images, labels=collected.labels, weights=collected.weights)
-    job = {"parent": str(parent), "dataset": "open37", "seed": hold.run.seed} | config
-    (folder / "job.json").write_text(json.dumps(job))
+    hold.say(f"the letters of EMNIST are those of {config['dataset']}")
+    (folder / "job.json").write_text(json.dumps({"parent": str(parent), "seed": hold.run.seed} | config))
 
 
 def run_child(hold: Hold, command: list[str], folder: Path) -> None:
-    """Run a training to its end, its lines as progress. It dies with this process, and when the claim is lost."""
-    report = _between(hold, "training", "judging")
+    """Run a training to its end, its lines as progress. It dies with this process, when the claim is lost, and when it
+    says nothing new for too long.
+    """
+    report, last = _between(hold, "training", "judging"), ""
     with (folder / "stderr.txt").open("w+") as said:
-        hold.child = subprocess.Popen(
+        child = subprocess.Popen(
             command,
             cwd=settings.BASE_DIR,
             stdin=subprocess.DEVNULL,
@@ -431,17 +449,21 @@ def run_child(hold: Hold, command: list[str], folder: Path) -> None:
             start_new_session=True,
             preexec_fn=end_with_parent,  # the kernel counts the thread that starts it as the parent: this one stays
         )
+        hold.look_after(child)
         hold.check()  # it may have been lost before there was a child to end
-        assert hold.child.stdout is not None  # noqa: S101 - for the type checker
-        for line in hold.child.stdout:
-            _takeline(hold, line, report)
-        status = hold.child.wait()
+        assert child.stdout is not None  # noqa: S101 - for the type checker
+        for line in child.stdout:
+            if line != last:  # one that hangs may still have a thread that repeats how far it was
+                hold.heard()
+                last = line
+            _take_line(hold, line, report)
+        status = child.wait()
         hold.check()
         said.seek(0)
         _judge_end(hold, status, said.read().strip().splitlines())
 
 
-def _takeline(hold: Hold, line: str, report: Any) -> None:
+def _take_line(hold: Hold, line: str, report: Any) -> None:
     try:
         progress = json.loads(line)
     except ValueError:
@@ -460,6 +482,11 @@ def _judge_end(hold: Hold, status: int, said: list[str]) -> None:
         raise errors.CannotTrain(said[-1])
     for words in said[-20:]:
         hold.say(words)
+    if hold.child_hung:
+        raise errors.CannotTrain(
+            f"the training said nothing new for {settings.RUN_SILENT_AFTER / 60:g} minutes and was ended: it hangs, or"
+            " the machine is very busy. Start it again, or give it more time with RUN_SILENT_AFTER (seconds)"
+        )
     if status < 0:
         reason = f"was killed by {signal.Signals(-status).name}; where that was not by hand, memory may have run out"
         raise errors.CannotTrain(f"the training {reason}")

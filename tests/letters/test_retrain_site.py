@@ -82,7 +82,7 @@ def test_all_layers_are_cancelled_within_seconds(training_site: Site, maintainer
     approve(training_site, 5)
     run = maintainer.start("full", epochs=1000)["run"]["id"]
     wait_for(lambda: children(run), "the training begins", PATIENCE)
-    assert maintainer.run(run)["progress"]["stage"] == "training"
+    maintainer.wait_until(run, "says so", lambda each: each["progress"].get("stage") == "training", PROMISED)
     behind = maintainer.start("head")
     again = maintainer.start("head")
     assert (behind["joined"], again["joined"]) == (False, True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -266,7 +267,7 @@ work = pathlib.Path(sys.argv[1])
 """
 
 
-def run_child(monkeypatch: pytest.MonkeyPatch, code: str) -> TrainingRun:
+def run_child(monkeypatch: pytest.MonkeyPatch, code: str, **config: Any) -> TrainingRun:
     """A full run whose training is this program."""
     learn = retrain.run_child
 
@@ -274,7 +275,7 @@ def run_child(monkeypatch: pytest.MonkeyPatch, code: str) -> TrainingRun:
         learn(held, [command[0], "-c", CHILD + code, str(folder)], folder)
 
     monkeypatch.setattr(retrain, "run_child", instead)
-    run = retrain.start("full", "button", "ada", config={"epochs": 2}).run
+    run = retrain.start("full", "button", "ada", config={"epochs": 2} | config).run
     retrain.work(run.pk)
     run.refresh_from_db()
     return run
@@ -295,6 +296,36 @@ def test_a_training_that_is_killed_is_said_to_be(monkeypatch: pytest.MonkeyPatch
     run = run_child(monkeypatch, "import os; os.kill(os.getpid(), 9)")
     assert run.state == "failed"
     assert "SIGKILL" in run.message
+
+
+def test_a_training_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    """One that only repeats itself hangs too: a thread of its own may go on talking."""
+    settings.RUN_SILENT_AFTER = 1.5
+    run = run_child(
+        monkeypatch, 'import time\nwhile True: print(\'{"stage": "training"}\', flush=True), time.sleep(0.1)'
+    )
+    assert run.state == "failed"
+    assert "said nothing new" in run.message
+    assert run.finished_at - run.started_at < timedelta(seconds=20)
+
+
+def test_a_training_that_goes_on_is_let_be(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    settings.RUN_SILENT_AFTER = 1.5
+    code = "import time\nfor each in range(30): print(json.dumps({'share': each / 30}), flush=True), time.sleep(0.1)"
+    run = run_child(monkeypatch, code + "\nprint('enough', file=sys.stderr); sys.exit(3)")
+    assert run.message == "enough"
+
+
+@pytest.mark.parametrize(("asked", "given"), [({}, "bymerge"), ({"dataset": "balanced"}, "balanced")], ids=str)
+def test_what_the_champion_learned_is_learned_again(
+    champion: ModelVersion, asked: dict[str, str], given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion.config["train"]["dataset"] = "bymerge"
+    champion.save()
+    code = "print(json.loads((work / 'job.json').read_text())['dataset'], file=sys.stderr); sys.exit(3)"
+    run = run_child(monkeypatch, code, **asked)
+    assert run.message == given
+    assert f"those of {given}" in run.log
 
 
 def test_the_job_and_its_progress(
