@@ -22,6 +22,7 @@ Report = Callable[[dict[str, Any]], None]
 
 GUARD_ROUNDS = 4
 GUARD_ITERATIONS = 25  # from a fit that is nearly right already
+FITTING, GUARDED = (0.1, 0.7), 0.9  # shares of the whole
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Collected:
 class HeadConfig:
     """How a head is refitted; kept with its artefact. docs/gate.md has the table that the values were chosen by."""
 
-    collected_weight: float = 10.0  # of one drawing, beside one replayed EMNIST letter
+    collected_weight: float = 20.0  # of one drawing, beside one replayed EMNIST letter
     replay_per_class: int = 400  # reference letters of each class
     keep: float = 1.0  # how far a replayed letter is to be read as the serving head reads it, not as it is labelled
     pull: float = 1.0  # towards the serving head: the squared distance counts as half so many letters' surprise
@@ -212,17 +213,28 @@ def _lessons(replay: artifact.FeatureSet, features: Floats, collected: Collected
 def _fit_guarded(lessons: Lessons, replay: artifact.FeatureSet, old: Head, config: HeadConfig, tell: Report) -> Fitted:
     """Fit; while a class loses more of its replay than it may, let its letters weigh twice as much and fit on."""
     before = _recall(old, replay)
-    fitted = _fit(lessons, old, old, config, tell)
-    for _ in range(GUARD_ROUNDS):
+    fitted = _fit(lessons, old, old, config, _within(tell, *FITTING))
+    low, high = FITTING[1], GUARDED
+    for at in range(GUARD_ROUNDS):
         losing = 100 * (before - _recall(fitted.head, replay)) > config.class_guard
         if not losing.any():
             break
         weights = lessons.weights.copy()
         weights[: len(replay)] *= np.where(losing[replay.labels], 2, 1)
         lessons = replace(lessons, weights=weights)
-        more = _fit(lessons, old, fitted.head, replace(config, iterations=GUARD_ITERATIONS), tell)
+        part = _within(tell, *(low + (high - low) * n / GUARD_ROUNDS for n in (at, at + 1)))
+        more = _fit(lessons, old, fitted.head, replace(config, iterations=GUARD_ITERATIONS), part)
         fitted = replace(more, loss_before=fitted.loss_before, iterations=fitted.iterations + more.iterations)
     return fitted
+
+
+def _within(tell: Report, low: float, high: float) -> Report:
+    """Tells a share of 0 to 1 as one from `low` to `high`."""
+
+    def told(progress: dict[str, Any]) -> None:
+        tell(progress | {"share": low + (high - low) * progress["share"]})
+
+    return told
 
 
 def _recall(head: Head, letters: artifact.FeatureSet) -> npt.NDArray[np.float64]:
@@ -266,7 +278,7 @@ def _fit(lessons: Lessons, anchored: Head, start: Head, config: HeadConfig, tell
                 "epoch": iteration,
                 "epochs": config.iterations,
                 "loss": losses[-1],
-                "share": 0.1 + 0.8 * iteration / config.iterations,
+                "share": iteration / config.iterations,
             }
         )
 
