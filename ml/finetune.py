@@ -309,12 +309,12 @@ def fit(task: Task, work: Path, progress: Progress) -> tuple[keras.Model, list[d
         )
     if scratch:
         model.optimizer.finalize_variable_values(model.trainable_variables)
-        train._settle(model, cast(train.Batches, _Settling(mixed, task.steps)), task.config.settle_steps)
+        train.settle(model, cast(train.Batches, _Settling(mixed, task.steps)), task.config.settle_steps)
     return network, history
 
 
 def _optimizer(task: Task, scratch: bool) -> keras.optimizers.Optimizer:
-    optimizer = train._optimizer(task.config, task.steps)
+    optimizer = train.optimizer_of(task.config, task.steps)
     optimizer.use_ema = scratch
     return optimizer
 

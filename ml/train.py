@@ -53,7 +53,7 @@ class TrainConfig:
     ema: float = 0.9995  # the weights that ship are an average over about the last 2,000 steps
     calm_epochs: int = 4  # the last ones see letters changed less, nearer to those it will be asked about
     calm: float = 0.3  # how much of the augmentation is left in them
-    settle_steps: int = 0  # batches on which batch normalisation measures the averaged weights, see _settle
+    settle_steps: int = 0  # batches on which batch normalisation measures the averaged weights, see settle
     validation_per_class: int = 50
     teachers: tuple[str, ...] = ()  # folders of artefacts whose probabilities are learned from, see taught_targets
     teachers_weight: float = 0.8  # beside the labels; of no meaning without teachers
@@ -187,7 +187,7 @@ def fit(config: TrainConfig, letters: emnist.Letters, work: Path | None = None) 
     built = network.build(config.network, config.dropout)
     quota = class_quota(kept.counts(), config.balance)
     targets = taught_targets(kept, quota, [Path(each) for each in config.teachers], config.teachers_weight)
-    optimizer = _optimizer(config, steps=int(quota.sum()) // config.batch_size * config.epochs)
+    optimizer = optimizer_of(config, steps=int(quota.sum()) // config.batch_size * config.epochs)
     history = keras.callbacks.History()
     for first, last, augment in _stages(config):
         start = max(first, _epochs_done(work))
@@ -210,11 +210,11 @@ def fit(config: TrainConfig, letters: emnist.Letters, work: Path | None = None) 
             callbacks=_callbacks(work, history),
             verbose=1 if sys.stdout.isatty() else 2,
         )
-    _settle(model, Batches(kept, config, config.epochs, targets), config.settle_steps)
+    settle(model, Batches(kept, config, config.epochs, targets), config.settle_steps)
     return TrainResult(built, validation, _rows(history, work))
 
 
-def _settle(model: keras.Model, batches: Batches, steps: int) -> None:
+def settle(model: keras.Model, batches: Batches, steps: int) -> None:
     """Measure the means and variances of batch normalisation anew, for the weights that ship.
 
     Those kept in training belong to the weights of the last steps, not to their moving average: Izmailov et al.,
@@ -245,7 +245,8 @@ def _callbacks(work: Path | None, history: keras.callbacks.History) -> list[kera
     return callbacks
 
 
-def _optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
+def optimizer_of(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
+    """AdamW with a warm-up, a cosine and a moving average of the weights, for a training of so many batches."""
     warm_up = max(1, int(config.warm_up * steps))
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0,
