@@ -5,6 +5,7 @@ const PATIENCE = 3; // failures in a row that are not worth a word
 
 let failures = 0;
 
+const withCommas = (number) => number.toLocaleString("en");
 const list = () => document.getElementById("exports");
 const onTheirWay = () => [...list().querySelectorAll('[data-state="queued"], [data-state="running"]')];
 
@@ -12,8 +13,8 @@ function showProgress(item, { done, total }) {
   const bar = item.querySelector("progress");
   bar.max = total || 1;
   bar.value = done;
-  item.querySelector(".export-done").textContent = done;
-  item.querySelector(".export-total").textContent = total;
+  item.querySelector(".export-done").textContent = withCommas(done);
+  item.querySelector(".export-total").textContent = withCommas(total);
 }
 
 /** The list as the server draws it now, put in place of the one that is shown. */
