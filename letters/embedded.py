@@ -146,6 +146,7 @@ def find_server() -> str:
 def end_with_parent() -> None:
     """In a new child: ask the kernel for a SIGTERM when the parent dies, where it can do that; let signals through."""
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Celery's pool ignores it, and so would what it starts
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
