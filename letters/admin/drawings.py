@@ -102,10 +102,10 @@ class WithDecisionsAdmin(ReadOnlyAdmin):
 class DrawingAdmin(WithDecisionsAdmin):
     """What was collected: thumbnail, replay, prediction against label; found by letter, id or contributor."""
 
-    list_display = ("thumbnail", "letter", "read_as", "state", "alike", "contributor", "model", "created_at")
+    list_display = ("thumbnail", "letter", "read_as", "state", "alike", "contributor", "arrived")
     list_display_links = ("thumbnail", "letter")
     list_filter = ("state", WasRightFilter, DuplicateFilter, "source", ClassFilter, "model", "created_at")
-    list_select_related = ("contributor", "model")
+    list_select_related = ("contributor",)
     list_per_page = 50
     search_fields = ("character__exact", "label__exact", "id", "contributor__id")
     search_help_text = "A letter, the id of a drawing or of a contributor."
@@ -124,7 +124,7 @@ class DrawingAdmin(WithDecisionsAdmin):
         "contributor",
         "held_out",
         "model",
-        "usefulness",
+        "useful",
         "source",
         "canvas",
         "preprocess",
@@ -203,11 +203,19 @@ class DrawingAdmin(WithDecisionsAdmin):
     @admin.display(description="decisions")
     def decisions(self, drawing: Drawing) -> SafeString | str:
         made = [(f"{each.created_at:%Y-%m-%d}: {review.in_words(each)}",) for each in drawing.decisions.all()]
-        return format_html("<ul>{}</ul>", format_html_join("", "<li>{}</li>", made)) if made else ""
+        return format_html("<ul>{}</ul>", format_html_join("", "<li>{}</li>", made)) if made else "none yet"
 
-    @admin.display(boolean=True, description="held out for judging")
-    def held_out(self, drawing: Drawing) -> bool:
-        return drawing.contributor.held_out
+    @admin.display(description="its contributor")
+    def held_out(self, drawing: Drawing) -> str:
+        return "judges models" if drawing.contributor.held_out else "trains models"
+
+    @admin.display(description="usefulness of a review")
+    def useful(self, drawing: Drawing) -> str:
+        return f"{drawing.usefulness:.2f} of 1"
+
+    @admin.display(description="arrived (UTC)", ordering="created_at")
+    def arrived(self, drawing: Drawing) -> str:
+        return f"{drawing.created_at:%Y-%m-%d %H:%M}"
 
     @admin.display(description="canvas")
     def canvas(self, drawing: Drawing) -> str:
@@ -224,7 +232,7 @@ def _number_of_drawings(**kind: str) -> Subquery:
 class ContributorAdmin(WithDecisionsAdmin):
     """Who drew: a random id, and what became of the drawings."""
 
-    list_display = ("id", "drawn", "approved", "rejected", "held_out", "muted", "created_at")
+    list_display = ("name", "drawn", "approved", "rejected", "use", "muted", "arrived")
     list_filter = ("held_out", MutedFilter)
     search_fields = ("id",)
     search_help_text = "The id of a contributor."
@@ -267,9 +275,21 @@ class ContributorAdmin(WithDecisionsAdmin):
     def rejected(self, contributor: Any) -> int:
         return contributor.rejected or 0
 
-    @admin.display(boolean=True)
-    def muted(self, contributor: Contributor) -> bool:
-        return contributor.muted_at is not None
+    @admin.display(description="contributor", ordering="id")
+    def name(self, contributor: Contributor) -> str:
+        return str(contributor)
+
+    @admin.display(description="drawings are to", ordering="held_out")
+    def use(self, contributor: Contributor) -> str:
+        return "judge models" if contributor.held_out else "train models"
+
+    @admin.display(ordering="muted_at")
+    def muted(self, contributor: Contributor) -> str:
+        return f"since {contributor.muted_at:%Y-%m-%d}" if contributor.muted_at else ""
+
+    @admin.display(description="first seen (UTC)", ordering="created_at")
+    def arrived(self, contributor: Contributor) -> str:
+        return f"{contributor.created_at:%Y-%m-%d %H:%M}"
 
 
 @admin.register(Decision)
