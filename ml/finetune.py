@@ -57,6 +57,7 @@ class Job:
     collected_share: float = 40 / 256  # of a batch, where every drawing counts in full
     batch_size: int = 256
     learning_rate: float | None = None  # at its peak; fine-tuning takes a sixth of what a training takes
+    keep: float = 0.8  # how far fine-tuning reads EMNIST letters as the parent reads them, not as they are labelled
     checkpoint_seconds: float = 30.0
 
 
@@ -102,6 +103,7 @@ class Mixed:
 
     def __init__(self, task: Task, balance: float) -> None:
         self._letters, self._collected, self._seed = task.kept, task.collected, task.job.seed
+        self.targets = train.one_hot(task.kept.labels)  # what the EMNIST letters are to be read as, (N, 37)
         self._size, self._fixed = task.config.batch_size, task.emnist_per_batch
         self.quota = train.class_quota(task.kept.counts(), balance)
         self._members = [np.flatnonzero(task.kept.labels == label) for label in range(CLASS_COUNT)]
@@ -113,8 +115,8 @@ class Mixed:
         self._chance = min(1.0, weights.sum() / whole / part) if part else 0.0
         self._likely = weights / weights.sum() if weights.sum() else weights
 
-    def batch(self, step: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        """Images (B, 28, 28) and labels (B,) of one step."""
+    def batch(self, step: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        """Images (B, 28, 28) and targets (B, 37) of one step."""
         random = np.random.default_rng([self._seed, 5, step])
         places = self._size - self._fixed
         drawn = int((random.random(places) < self._chance).sum())
@@ -123,7 +125,7 @@ class Mixed:
         theirs = np.concatenate([theirs, random.choice(self._order, places - drawn)])
         return (
             np.concatenate([self._letters.images[theirs], self._collected.images[ours]]),
-            np.concatenate([self._letters.labels[theirs], self._collected.labels[ours]]),
+            np.concatenate([self.targets[theirs], train.one_hot(self._collected.labels[ours])]),
         )
 
     def _in_order(self, first: int, count: int) -> npt.NDArray[np.intp]:
@@ -278,6 +280,8 @@ def fit(task: Task, work: Path, progress: Progress) -> tuple[keras.Model, list[d
     scratch = task.job.mode == "scratch"
     # fine-tuning draws all classes alike, so that a rare one is not owed to those who drew it
     mixed = Mixed(task, task.config.balance if scratch else 0.0)
+    if not scratch and task.job.keep:
+        mixed.targets = _kept_targets(task, mixed.quota, work, progress)
     model.compile(
         _optimizer(task, scratch),
         train.adjusted_crossentropy(mixed.quota, task.config.label_smoothing),
@@ -287,8 +291,8 @@ def fit(task: Task, work: Path, progress: Progress) -> tuple[keras.Model, list[d
     done, history = _resume(model, work)
     saved, losses = time.monotonic(), []
     for step in range(done, task.steps):
-        images, labels = mixed.batch(step)
-        losses.append(float(model.train_on_batch(images[..., None], train.one_hot(labels))))
+        images, targets = mixed.batch(step)
+        losses.append(float(model.train_on_batch(images[..., None], targets)))
         epoch = (step + 1) / task.steps_per_epoch
         whole = (step + 1) % task.steps_per_epoch == 0 or step + 1 == task.steps
         if whole:
@@ -311,6 +315,23 @@ def fit(task: Task, work: Path, progress: Progress) -> tuple[keras.Model, list[d
         model.optimizer.finalize_variable_values(model.trainable_variables)
         train.settle(model, cast(train.Batches, _Settling(mixed, task.steps)), task.config.settle_steps)
     return network, history
+
+
+def _kept_targets(task: Task, quota: npt.NDArray[np.int64], work: Path, progress: Progress) -> npt.NDArray[np.float32]:
+    """What the EMNIST letters are to be read as, (N, 37): partly as the parent does. Kept for when it goes on.
+
+    As in ml.head, so that what is not new stays as it was: Li and Hoiem, "Learning without forgetting",
+    arXiv:1606.09282.
+    """
+    stored = work / "targets.npy"
+    if not stored.exists():
+        progress.tell("remembering", 0.0, message="asking the serving model about the EMNIST letters")
+        found = train.taught_targets(task.kept, quota, [Path(task.job.parent)], task.job.keep)
+        aside = work / "targets.partial.npy"
+        np.save(aside, found.astype(np.float16))
+        aside.rename(stored)
+    kept: npt.NDArray[np.float32] = np.load(stored, allow_pickle=False).astype(np.float32)
+    return kept
 
 
 def _optimizer(task: Task, scratch: bool) -> keras.optimizers.Optimizer:

@@ -166,3 +166,12 @@ def test_every_letter_is_replayed_in_an_epoch() -> None:
     mixed = finetune.Mixed(all_of, 1.0)
     seen = np.concatenate([mixed._in_order(step * 37, 37) for step in range(10)])
     assert sorted(seen.tolist()) == list(range(370))
+
+
+def test_emnist_letters_are_to_be_read_as_set_and_drawings_as_labelled() -> None:
+    mixed = finetune.Mixed(task(np.ones(500, np.float32)), 0.0)
+    mixed.targets = np.full_like(mixed.targets, 1 / 37)
+    images, targets = mixed.batch(0)
+    ours = images[:, 0, 0] == 7
+    assert (targets[ours, 0] == 1).all()
+    assert targets[~ours] == pytest.approx(1 / 37)
