@@ -132,6 +132,8 @@ class Hold:
         if not self._mine.update(**values):
             self.lost = True
             raise Lost
+        for name, value in values.items():
+            setattr(self.run, name, value)
 
     @contextmanager
     def ending(self) -> Iterator[TrainingRun]:

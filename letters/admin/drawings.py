@@ -213,7 +213,7 @@ class DrawingAdmin(WithDecisionsAdmin):
     def useful(self, drawing: Drawing) -> str:
         return f"{drawing.usefulness:.2f} of 1"
 
-    @admin.display(description="arrived (UTC)", ordering="created_at")
+    @admin.display(description="arrived", ordering="created_at")
     def arrived(self, drawing: Drawing) -> str:
         return f"{drawing.created_at:%Y-%m-%d %H:%M}"
 
@@ -279,15 +279,15 @@ class ContributorAdmin(WithDecisionsAdmin):
     def name(self, contributor: Contributor) -> str:
         return str(contributor)
 
-    @admin.display(description="drawings are to", ordering="held_out")
+    @admin.display(description="use", ordering="held_out")
     def use(self, contributor: Contributor) -> str:
-        return "judge models" if contributor.held_out else "train models"
+        return "judges models" if contributor.held_out else "trains models"
 
     @admin.display(ordering="muted_at")
     def muted(self, contributor: Contributor) -> str:
         return f"since {contributor.muted_at:%Y-%m-%d}" if contributor.muted_at else ""
 
-    @admin.display(description="first seen (UTC)", ordering="created_at")
+    @admin.display(description="since", ordering="created_at")
     def arrived(self, contributor: Contributor) -> str:
         return f"{contributor.created_at:%Y-%m-%d %H:%M}"
 

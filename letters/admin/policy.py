@@ -61,14 +61,20 @@ class PolicyAdmin(_ModelAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        tasks = PeriodicTask.objects.filter(task="letters.tasks.retrain_on_schedule").select_related("crontab")
         context = {
             "title": "How this site learns",
             "subtitle": None,
             "show_save_and_continue": False,
-            "schedule": PeriodicTask.objects.filter(task="letters.tasks.retrain_on_schedule").select_related("crontab"),
+            "schedule": [(task, _when(task)) for task in tasks],
         }
         return super().change_view(request, object_id, form_url, context | (extra_context or {}))
 
     def response_change(self, request: HttpRequest, obj: Policy) -> HttpResponse:
         self.message_user(request, "Set. The next retraining goes by it.")
         return HttpResponseRedirect(reverse("admin:letters_policy_change", args=[1]))
+
+
+def _when(task: PeriodicTask) -> str:
+    """The times of a schedule, in words."""
+    return str(task.crontab.human_readable if task.crontab else task.scheduler)

@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -27,7 +28,7 @@ from ml.labels import CLASSES
 class TrainingRunAdmin(ReadOnlyAdmin):
     """What was learned, from what, and what came of it."""
 
-    list_display = ("name", "status", "asked_by", "drawings", "makes", "took", "created_at")
+    list_display = ("name", "status", "asked_at", "asked_by", "drawings", "makes", "took")
     list_display_links = ("name",)
     list_filter = ("state", "outcome", "kind", "trigger")
     list_select_related = ("candidate",)
@@ -134,11 +135,15 @@ class TrainingRunAdmin(ReadOnlyAdmin):
         state, words = badge_of(run)
         return format_html('<span class="run-badge" data-state="{}">{}</span>', state, words)
 
-    @admin.display(description="asked for by", ordering="trigger")
+    @admin.display(description="asked for", ordering="created_at")
+    def asked_at(self, run: TrainingRun) -> str:
+        return date_format(run.created_at, "j M, H:i")
+
+    @admin.display(description="by", ordering="trigger")
     def asked_by(self, run: TrainingRun) -> str:
         return f"{run.requested_by}, {run.get_trigger_display()}"
 
-    @admin.display(description="drawings", ordering="drawing_count")
+    @admin.display(description="drawings", ordering="drawing_count", empty_value="")
     def drawings(self, run: TrainingRun) -> str:
         return str(run.drawing_count or "")
 
@@ -146,7 +151,7 @@ class TrainingRunAdmin(ReadOnlyAdmin):
     def makes(self, run: TrainingRun) -> str:
         return str(run.candidate.number) if run.candidate else ""
 
-    @admin.display(description="took")
+    @admin.display(description="took", empty_value="")
     def took(self, run: TrainingRun) -> str:
         return in_words(duration_of(run))
 

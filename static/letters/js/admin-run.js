@@ -65,12 +65,7 @@ function showCurve(curve) {
   const path = pathOf(curve), picture = part("run-curve");
   picture.toggleAttribute("hidden", !path);
   if (!path) return;
-  let line = picture.querySelector("path");
-  if (!line) {
-    line = document.createElementNS("http://www.w3.org/2000/svg", "path");
-    picture.append(line);
-  }
-  line.setAttribute("d", path);
+  picture.querySelector("path").setAttribute("d", path);
 }
 
 function showLog(log) {
