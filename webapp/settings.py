@@ -176,8 +176,7 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = True
 CELERY_WORKER_PROC_ALIVE_TIMEOUT = 60.0  # seconds; the trainer's processes load what they need first
-# Seconds that a trainer leaves its task when it is told to end (REMAP_SIGTERM in the Procfile); what was not done by
-# then is taken up again. Less than the 12 s of letters.processes and the 30 s of Heroku.
+# Seconds: less than the 12 that letters.processes leaves, and the 30 of Heroku.
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10.0
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
