@@ -89,7 +89,8 @@ def claim(
 ) -> Desk:
     """Up to `count` cards that nobody else has; the lease of those that the reviewer is `holding` begins anew.
 
-    What was claimed before and is not named as held, say before a reload, is given again.
+    What was claimed before and is not named as held, say before a reload, is given again. What somebody is writing to
+    at this moment is passed over: nobody waits, and no two wait for each other.
     """
     now = now or timezone.now()
     renewed = _renew(reviewer, holding, now)

@@ -135,6 +135,7 @@ def test_search(staff: Visitor, visitor: Visitor) -> None:
 
 def act(staff: Visitor, path: str, action: str, *ids: str) -> str:
     """The messages of the list after an action on some of its rows."""
+    staff.get(path)  # shows what is still to be said of earlier tests
     form = {"action": action, "_selected_action": list(ids), "csrfmiddlewaretoken": staff.cookies["csrftoken"]}
     assert staff.post(path, data=form).status_code == 302
     return html.unescape(" ".join(re.findall(r'<li class="(?:info|success|warning)">(.*?)</li>', staff.get(path).text)))

@@ -132,8 +132,12 @@ def test_a_duplicate_leads_to_the_other(staff: dict[str, Reviewer], visitor: Vis
     first, again = visitor.keep(character="z"), visitor.keep(character="z", key="once-more")
     (row,) = visitor.site.rows("SELECT contributor_id FROM letters_drawing WHERE id = %s", uuid.UUID(first["id"]))
     contributor = str(uuid.UUID(str(row["contributor_id"])))
-    cards = {each["id"]: each for each in staff["ann"].claim(contributor=contributor)["cards"]}
-    found = cards[again["id"]]["duplicate_of"]
+
+    def on_the_desk() -> Any:
+        cards = {each["id"]: each for each in staff["ann"].claim(contributor=contributor)["cards"]}
+        return cards.get(again["id"])  # passed over while it is being examined
+
+    found = wait_for(on_the_desk, "the second is on the desk", 30)["duplicate_of"]
     assert found["likeness"] == "exact"
     assert (found["letter"], found["state"]) == ("z", "pending")
     assert staff["ann"].get(f"/admin/letters/drawing/{found['id']}/change/").status_code == 200
