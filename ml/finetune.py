@@ -349,7 +349,7 @@ class _Settling:
     def __len__(self) -> int:
         return self._first
 
-    def __getitem__(self, step: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    def __getitem__(self, step: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
         images, labels = self._mixed.batch(self._first + step)
         return images[..., None], labels
 
