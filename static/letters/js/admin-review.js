@@ -97,12 +97,12 @@ function putBack(cards) {
 }
 
 function startAnew() {
-  api.release(desk.cards.map((card) => card.id)).catch(() => {}); // their leases run out by themselves
+  const released = api.release(desk.cards.map((card) => card.id)).catch(() => {}); // their leases run out by themselves
   Object.assign(desk, { cards: [], index: 0, isLast: false, round: desk.round + 1 });
   desk.selected.clear();
   root.dataset.state = "loading";
   render();
-  refill();
+  released.then(() => refill()); // a release that came after would take cards from the new desk as well
 }
 
 // --- Decide --------------------------------------------------------------------------------------------------------
