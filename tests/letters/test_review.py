@@ -115,6 +115,20 @@ def test_a_second_decision_is_told_who_decided_what(ann: User, bo: User) -> None
     assert Decision.objects.count() == 1
 
 
+def test_between_reading_and_writing_nobody_is_overwritten(
+    ann: User, bo: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL lets both read the card first: whoever writes second must find that it changed."""
+    as_read = make_drawing()
+    decide(ann, as_read, UNREADABLE)
+    read = iter([as_read])
+    monkeypatch.setattr(review, "_found", lambda pk: next(read, None) or Drawing.objects.get(pk=pk))
+    with pytest.raises(errors.AlreadyReviewed, match="ann rejected it"):
+        decide(bo, as_read)
+    assert facts(as_read)[0] == "rejected"
+    assert Decision.objects.count() == 1
+
+
 def test_the_same_again_is_answered_the_same(ann: User, bo: User) -> None:
     """Its answer was lost, so it is sent once more. What differs, or comes from somebody else, is refused."""
     drawing = make_drawing()
