@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,7 +17,7 @@ from letters import examine, hold, registry, retrain
 from letters.models import Deployment, Drawing, ModelVersion, Policy, TrainingRun
 from ml import artifact, gate, head
 from tests.letters.collected import a_drawing, somebody
-from tests.running import wait_for
+from tests.running import ROOT, wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -158,16 +160,17 @@ def test_cancelled_at_any_stage(
     champion: ModelVersion, settings: Any, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It stops at once, and leaves nothing."""
-    report = hold.Hold.report
+    report, found_out = hold.Hold.report, []
 
     def reported(self: hold.Hold, progress: dict[str, Any]) -> None:
         if progress["stage"] == stage and not self.lost:
             assert retrain.cancel(self.run.pk, "grace")
-            wait_for(lambda: self.lost, "the worker finds out", 5)
+            found_out.append(wait_for(lambda: self.lost, "the worker finds out", 5))
         report(self, progress)
 
     monkeypatch.setattr(hold.Hold, "report", reported)
     run = do()
+    assert found_out == [True]
     assert (run.state, run.cancel_requested_by) == ("cancelled", "grace")
     assert (run.candidate, ModelVersion.objects.count(), registry.current()) == (None, 1, champion)
     assert list(settings.RUNS_DIR.iterdir()) == []
@@ -203,6 +206,24 @@ def test_a_fault_is_told_and_leaves_what_served_serving(
     assert "the matrix has no rows" in run.log
     assert registry.current() == champion
     assert list(settings.RUNS_DIR.iterdir()) == []
+
+
+def test_a_fault_at_the_finish_leaves_nothing_half_done(
+    champion: ModelVersion, monkeypatch: pytest.MonkeyPatch, verdict: Callable[[bool], None]
+) -> None:
+    """Registered, promoted and told in one transaction: here the very last of it fails."""
+    verdict(True)
+    promote = registry.promote
+
+    def promoted(*arguments: Any, **more: Any) -> None:
+        promote(*arguments, **more)
+        raise ZeroDivisionError("the lamp went out")
+
+    monkeypatch.setattr(registry, "promote", promoted)
+    run = do()
+    assert (run.state, run.message) == ("failed", "ZeroDivisionError: the lamp went out")
+    assert (run.candidate, ModelVersion.objects.count(), registry.current()) == (None, 1, champion)
+    assert Deployment.objects.count() == 1
 
 
 def test_a_drawing_withdrawn_meanwhile_is_not_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,11 +319,27 @@ def test_a_training_that_is_killed_is_said_to_be(monkeypatch: pytest.MonkeyPatch
     assert "SIGKILL" in run.message
 
 
+ORPHAN = """
+import os, signal, subprocess
+from letters.embedded import end_with_parent
+signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as in Celery's pool, where REMAP_SIGTERM is set
+print(subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL, preexec_fn=end_with_parent).pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
+def test_a_training_dies_with_a_trainer_that_ignores_signals() -> None:
+    told = subprocess.run([sys.executable, "-c", ORPHAN], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    command = Path("/proc") / told.stdout.strip() / "cmdline"
+    wait_for(lambda: not command.exists() or not command.read_bytes(), "it is gone", 10)
+
+
 def test_a_training_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     """One that only repeats itself hangs too: a thread of its own may go on talking."""
     settings.RUN_SILENT_AFTER = 1.5
     run = run_child(
-        monkeypatch, 'import time\nwhile True: print(\'{"stage": "training"}\', flush=True), time.sleep(0.1)'
+        monkeypatch, 'import time\nfor _ in range(100): print(\'{"stage": "training"}\', flush=True), time.sleep(0.1)'
     )
     assert run.state == "failed"
     assert "said nothing new" in run.message
