@@ -190,6 +190,7 @@ class RunView(APIView):
 
     @extend_schema(
         operation_id="training_run",
+        auth=[],  # anybody may look
         summary="How a retraining stands",
         responses={200: RunSerializer} | refusals(403, 404),
     )
@@ -205,6 +206,7 @@ class RunsView(APIView):
 
     @extend_schema(
         operation_id="training_runs",
+        auth=[],  # anybody may look
         summary=f"The last {SHOWN} retrainings, newest first",
         responses={200: RunsSerializer} | refusals(403),
     )
@@ -271,6 +273,7 @@ class DeploymentsView(APIView):
 
     @extend_schema(
         operation_id="deployments",
+        auth=[],  # anybody may look
         summary=f"The last {SHOWN} changes of the serving model, newest first",
         responses={200: DeploymentsSerializer} | refusals(403),
     )
