@@ -103,8 +103,11 @@ class Familiarity:
 
 
 def mark_exact(drawing: Drawing) -> None:
-    """Say of a drawing that is about to be stored whose image was stored before; whoever stores it writes that down."""
-    known = Drawing.objects.filter(image_hash=drawing.image_hash)
+    """Say of a drawing that is about to be stored whose image was stored before; whoever stores it writes that down.
+
+    The original is held until that transaction ends: nobody withdraws it meanwhile.
+    """
+    known = Drawing.objects.select_for_update(no_key=True).filter(image_hash=drawing.image_hash)
     original = known.order_by("created_at").values_list("pk", flat=True).first()
     if original is not None:
         drawing.duplicate_of_id = original

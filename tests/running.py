@@ -247,6 +247,24 @@ class Site:
             cursor = connection.execute(query.encode(), values)
             return cursor.fetchall() if cursor.description else []
 
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Callable[..., None]]:
+        """A writing transaction of somebody else, who does with a query what `rows` would; committed at the end."""
+        url = self.env["DATABASE_URL"]
+        if url.startswith("sqlite:///"):
+            with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"), timeout=20)) as file, file:
+                file.execute("BEGIN IMMEDIATE")
+                yield lambda query, *values: file.execute(query.replace("%s", "?"), _plain(values))
+            return
+        with psycopg.connect(url) as connection:
+            yield lambda query, *values: connection.execute(query.encode(), values)
+
+    def wait_for_a_lock(self) -> None:
+        """Until some request waits for what a transaction holds. SQLite's writers do so from their first moment on."""
+        if not self.env["DATABASE_URL"].startswith("sqlite:///"):
+            waiting = "SELECT 1 AS one FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = %s"
+            wait_for(lambda: self.rows(waiting, "Lock"), "somebody waits for a lock")
+
     def count(self, table: str) -> int:
         """How many rows a table of `letters` has: `count("drawing")`."""
         return int(self.rows(f"SELECT count(*) AS n FROM letters_{table}")[0]["n"])
@@ -383,7 +401,10 @@ def _some_database(folder: Path) -> Iterator[str]:
 
 
 def _sqlite_rows(path: str, query: str, values: tuple[object, ...]) -> list[dict[str, Any]]:
-    plain = [value.hex if isinstance(value, uuid.UUID) else value for value in values]
     with contextlib.closing(sqlite3.connect(path, timeout=20)) as connection, connection:
         connection.row_factory = sqlite3.Row
-        return [dict(row) for row in connection.execute(query.replace("%s", "?"), plain)]
+        return [dict(row) for row in connection.execute(query.replace("%s", "?"), _plain(values))]
+
+
+def _plain(values: tuple[object, ...]) -> list[object]:
+    return [value.hex if isinstance(value, uuid.UUID) else value for value in values]

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from letters import review
+from letters import collect, review
 from letters.admin.base import ReadOnlyAdmin
 from letters.models import Contributor, Decision, Drawing
 from letters.serializers import data_url
@@ -144,6 +144,12 @@ class DrawingAdmin(WithDecisionsAdmin):
 
     def has_review_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("letters.review_drawing"))
+
+    def delete_model(self, request: HttpRequest, obj: Drawing) -> None:
+        collect.delete_drawings([obj.pk])
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Drawing]) -> None:
+        collect.delete_drawings(list(queryset.values_list("pk", flat=True)))
 
     @admin.action(description="Approve: show them, learn from them", permissions=["review"])
     def approve(self, request: HttpRequest, drawings: QuerySet[Drawing]) -> None:

@@ -13,7 +13,7 @@ import requests
 
 from ml.preprocess import PREPROCESS_VERSION, image_from_strokes
 from tests.letters.visitor import CANVAS, LETTERS, Visitor, Z, refused, scaled
-from tests.running import Site
+from tests.running import Site, wait_for
 
 THREADS = 20
 
@@ -89,6 +89,40 @@ def test_the_receipt_deletes_it(site: Site, visitor: Visitor) -> None:
     assert site.rows("SELECT id FROM letters_drawing WHERE id = %s", uuid.UUID(kept["id"])) == []
     refused(visitor.see(kept["id"], kept["receipt"]), 404, "not_found")
     refused(visitor.withdraw(kept["id"], kept["receipt"]), 404, "not_found")
+
+
+def test_a_withdrawal_waits_for_an_examination_that_is_being_noted(site: Site, visitor: Visitor) -> None:
+    kept = visitor.keep(strokes=scaled(Z, 0.7))
+    pk = uuid.UUID(kept["id"])
+    examination = "SELECT * FROM letters_examination WHERE drawing_id = %s"
+    (row,) = wait_for(lambda: site.rows(examination, pk), "it is examined")
+    site.rows("DELETE FROM letters_examination WHERE drawing_id = %s", pk)
+    with ThreadPoolExecutor(1) as pool:
+        with site.transaction() as change:
+            change("UPDATE letters_drawing SET usefulness = 1 WHERE id = %s", pk)
+            gone = pool.submit(visitor.withdraw, kept["id"], kept["receipt"])
+            site.wait_for_a_lock()
+            marks = ", ".join(["%s"] * len(row))
+            change(f"INSERT INTO letters_examination ({', '.join(row)}) VALUES ({marks})", *row.values())
+        assert gone.result().status_code == 204
+    assert site.rows(examination, pk) == []
+
+
+def test_a_drawing_whose_original_is_being_withdrawn_is_kept(site: Site, visitor: Visitor) -> None:
+    strokes = scaled(LETTERS["V"], 0.61)
+    original = visitor.keep(strokes=strokes, character="v")
+    pk = uuid.UUID(original["id"])
+    wait_for(lambda: site.rows("SELECT 1 AS one FROM letters_examination WHERE drawing_id = %s", pk), "it is examined")
+    token = visitor.predict(strokes)["token"]
+    with ThreadPoolExecutor(1) as pool:
+        with site.transaction() as change:
+            change("DELETE FROM letters_examination WHERE drawing_id = %s", pk)
+            change("DELETE FROM letters_drawing WHERE id = %s", pk)
+            again = pool.submit(visitor.ask_to_keep, strokes=strokes, character="v", token=token, key="once-more")
+            site.wait_for_a_lock()
+        kept = again.result()
+    assert kept.status_code == 201, kept.text
+    assert stored(site, kept.json()["id"])["duplicate_of_id"] is None
 
 
 @pytest.mark.parametrize("do", [Visitor.see, Visitor.withdraw])
