@@ -1,5 +1,5 @@
 """The tables: who drew, which models there are and which one serves, the drawings with their labels, what reviewers
-decided about them, the trainings that learned from them, and the files made of them."""
+decided about them, the trainings that learned from them, the files and the maps made of them."""
 
 from __future__ import annotations
 
@@ -321,6 +321,14 @@ class Policy(models.Model):
         validators=[MinValueValidator(1)],
         help_text="Held-out drawings that it takes before they have a say.",
     )
+    maps_after = models.PositiveIntegerField(
+        default=0, help_text="Make the maps anew after so many newly approved drawings; 0 for never."
+    )
+    maps_follow = models.BooleanField(
+        default=False,
+        help_text="Fit the UMAP map anew after each promotion; else only after one that changed more than the last"
+        " layer.",
+    )
 
     class Meta:
         verbose_name_plural = "policy"
@@ -466,3 +474,115 @@ class Export(models.Model):
     def can_be_had(self) -> bool:
         """Whether its file may be handed out."""
         return self.state == self.State.DONE and self.withdrawn_at is None
+
+
+class LetterMap(models.Model):
+    """One fit of all letters to a plane. Its files lie in storage under its `folder`; published, it never changes."""
+
+    class Method(models.TextChoices):
+        UMAP = "umap", "UMAP"
+        TSNE = "tsne", "t-SNE"
+        PCA = "pca", "PCA"
+        SVD = "svd", "truncated SVD"
+        ISOMAP = "isomap", "Isomap"
+        LLE = "lle", "LLE"
+
+    class Space(models.TextChoices):
+        FEATURES = "features", "the model's features"
+        PIXELS = "pixels", "pixels"
+
+    class Trigger(models.TextChoices):
+        SETUP = "setup", "came with the model"
+        BUTTON = "button", "a button in the admin"
+        COMMAND = "command", "manage.py make_maps"
+        API = "api", "the API"
+        SCHEDULE = "schedule", "the schedule"
+        COUNT = "count", "enough new drawings"
+        PROMOTION = "promotion", "a promotion"
+
+    class State(models.TextChoices):
+        QUEUED = "queued", "waiting"
+        RUNNING = "running", "running"
+        DONE = "done", "done"
+        FAILED = "failed", "failed"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    method = models.CharField(max_length=10, choices=Method.choices)
+    space = models.CharField(max_length=10, choices=Space.choices)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    trigger = models.CharField(max_length=10, choices=Trigger.choices)
+    requested_by = models.CharField(max_length=150)
+    message = models.TextField(blank=True, help_text="how it ended, in words")
+    seed = models.PositiveIntegerField(default=0)
+
+    # what it shows
+    model = models.ForeignKey(
+        ModelVersion, on_delete=models.PROTECT, null=True, related_name="maps", help_text="who read the letters"
+    )
+    trunk = models.CharField(max_length=64, blank=True, help_text="the layers that made the features; empty: pixels")
+    emnist_count = models.PositiveIntegerField(default=0)
+    collected_count = models.PositiveIntegerField(default=0, help_text="drawings that were fitted")
+    counts = models.JSONField(default=dict, help_text="EMNIST letters of each class")
+    explained = models.JSONField(null=True, help_text="cumulative share of variance, component by component")
+    quality = models.JSONField(default=dict, help_text="trustworthiness, knn_plane, knn_space, moved_mean, ...")
+    has_images = models.BooleanField(default=False)
+    sheets = models.PositiveIntegerField(default=0, help_text="of thumbnails")
+    folder = models.CharField(max_length=100, blank=True, help_text="in storage")
+    files = models.JSONField(default=dict, help_text="size in bytes by name")
+    published_at = models.DateTimeField(null=True)
+
+    # the work
+    progress = models.JSONField(default=dict, help_text="share (0 to 1), message")
+    claim = models.UUIDField(null=True, help_text="whoever works on it now; another one's results do not count")
+    worker = models.CharField(max_length=200, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    heartbeat_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+        verbose_name = "map"
+        permissions = (("make_lettermap", "Can have maps made"),)
+        indexes = (models.Index(fields=("method", "space", "-published_at"), name="map_current"),)
+        constraints = (
+            models.UniqueConstraint(fields=("method", "space"), condition=Q(state="running"), name="map_one_runs"),
+            models.UniqueConstraint(fields=("method", "space"), condition=Q(state="queued"), name="map_one_waits"),
+            models.CheckConstraint(
+                condition=Q(method__in=("umap", "tsne", "pca", "svd", "isomap", "lle")), name="map_method_known"
+            ),
+            models.CheckConstraint(condition=Q(space__in=("features", "pixels")), name="map_space_known"),
+            models.CheckConstraint(
+                condition=Q(state__in=("queued", "running", "done", "failed")), name="map_state_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(state="done", published_at__isnull=False, model__isnull=False)
+                | (~Q(state="done") & Q(published_at=None)),
+                name="map_done_is_published",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.get_method_display()} of {self.get_space_display()}"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in (self.State.DONE, self.State.FAILED)
+
+
+class MapPoint(models.Model):
+    """Where a collected drawing lies on a map. It goes with the drawing, at once and from every map."""
+
+    map = models.ForeignKey(LetterMap, on_delete=models.CASCADE, related_name="points")
+    drawing = models.ForeignKey(Drawing, on_delete=models.CASCADE, related_name="map_points")
+    x = models.FloatField(help_text="-1 to 1")
+    y = models.FloatField(help_text="-1 to 1")
+    fitted = models.BooleanField(help_text="it had a part in the fit; else it was placed among those that had")
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("map", "drawing"), name="map_shows_drawing_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.drawing_id} on {self.map_id}"
