@@ -108,8 +108,9 @@ def judge_answers(emnist: Answers, collected: Answers, limits: Limits) -> Verdic
         _accuracy("collected", collected, limits, few),
         *_set_tests("collected", collected, limits, few),
     ]
-    reasons = [test["words"] for test in tests if test["passed"] is False]
-    return Verdict(not reasons, _summary(reasons, emnist, collected, few), reasons, tests)
+    failed = [test for test in tests if test["passed"] is False]
+    reasons = [test["words"] for test in failed]
+    return Verdict(not failed, _summary(failed, emnist, collected, few), reasons, tests)
 
 
 def emnist_answers(champion: Path, candidate: Path) -> Answers:
@@ -318,6 +319,8 @@ def _paired(answers: Answers) -> dict[str, Any]:
 
 
 _WHERE = {"emnist": "EMNIST test letters", "collected": "collected letters held out"}
+_SETS = {"emnist": "EMNIST", "collected": "the collected"}
+_TESTED = {"accuracy": "its accuracy", "recall": "the recall of a class", "calibration": "its calibration"}
 
 
 def _compared(loss: int) -> str:
@@ -326,12 +329,13 @@ def _compared(loss: int) -> str:
     return f": {-loss} more" if loss < 0 else ", as many"
 
 
-def _summary(reasons: list[str], emnist: Answers, collected: Answers, few: bool) -> str:
+def _summary(failed: list[Test], emnist: Answers, collected: Answers, few: bool) -> str:
     changes = f"{_points(emnist)} on EMNIST"
     if len(collected):
         changes += f", {_points(collected)} on {len(collected)} collected letters held out"
-    if reasons:
-        return f"Refused, for {len(reasons)} reason{'s' if len(reasons) > 1 else ''}: {changes}."
+    if failed:
+        named = " and ".join(f"{_TESTED[test['name']]} on {_SETS[test['set']]}" for test in failed)
+        return f"Refused for {named}. In all: {changes}."
     held = "; too few of them to say more than that EMNIST holds" if few else ""
     return f"Passed: {changes}{held}."
 

@@ -72,6 +72,16 @@ def test_a_collected_holdout_that_does_not_gain_is_a_refusal() -> None:
     assert len(verdict.reasons) == 1
     assert "no gain" in verdict.reasons[0]
     assert test_of(verdict, "accuracy", "collected")["passed"] is False
+    assert verdict.summary == (
+        "Refused for its accuracy on the collected. In all: +0.00 points on EMNIST, "
+        "+0.00 points on 740 collected letters held out."
+    )
+
+
+def test_a_refusal_names_all_that_it_is_for() -> None:
+    verdict = judge_answers(answers(lost={"q": 11}, gained={"A": 11}), answers(20), Limits())
+    named = "the recall of a class on EMNIST and its accuracy on the collected"
+    assert verdict.summary.startswith(f"Refused for {named}. In all: +0.00 points")
 
 
 def test_too_few_collected_is_said_and_emnist_decides() -> None:
