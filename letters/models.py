@@ -394,6 +394,9 @@ class TrainingRun(models.Model):
     claim = models.UUIDField(null=True, help_text="whoever works on it now; another one's results do not count")
     worker = models.CharField(max_length=200, blank=True)
     attempts = models.PositiveSmallIntegerField(default=0)
+    fruitless = models.PositiveSmallIntegerField(
+        default=0, help_text="workers in a row that began it and brought it no farther"
+    )
     heartbeat_at = models.DateTimeField(null=True)
     cancel_requested_by = models.CharField(max_length=150, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -477,7 +480,8 @@ class Export(models.Model):
 
 
 class LetterMap(models.Model):
-    """One fit of all letters to a plane. Its files lie in storage under its `folder`; published, it never changes."""
+    """One fit of all letters to a plane. Published, its EMNIST letters stay where they are; figures, quality and
+    thumbnails may follow."""
 
     class Method(models.TextChoices):
         UMAP = "umap", "UMAP"
@@ -527,8 +531,8 @@ class LetterMap(models.Model):
     quality = models.JSONField(default=dict, help_text="trustworthiness, knn_plane, knn_space, moved_mean, ...")
     has_images = models.BooleanField(default=False)
     sheets = models.PositiveIntegerField(default=0, help_text="of thumbnails")
-    folder = models.CharField(max_length=100, blank=True, help_text="in storage")
-    files = models.JSONField(default=dict, help_text="size in bytes by name")
+    sample = models.CharField(max_length=64, blank=True, help_text="SHA-256 of the EMNIST letters' vectors")
+    files = models.JSONField(default=dict, help_text="by name: the name in storage, and the size in bytes")
     published_at = models.DateTimeField(null=True)
 
     # the work
@@ -539,7 +543,7 @@ class LetterMap(models.Model):
     heartbeat_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True)
-    finished_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True, help_text="since when nothing is left to do")
 
     class Meta:
         ordering = ("-created_at",)

@@ -57,8 +57,8 @@ class Migration(migrations.Migration):
             name="maps_follow",
             field=models.BooleanField(
                 default=False,
-                help_text="Fit the UMAP map anew after each promotion; else only after one that changed more than the last"
-                " layer.",
+                help_text="Fit the UMAP map anew after each promotion; else only after one that changed more than the"
+                " last layer.",
             ),
         ),
         migrations.CreateModel(
@@ -130,8 +130,14 @@ class Migration(migrations.Migration):
                 ),
                 ("has_images", models.BooleanField(default=False)),
                 ("sheets", models.PositiveIntegerField(default=0, help_text="of thumbnails")),
-                ("folder", models.CharField(blank=True, help_text="in storage", max_length=100)),
-                ("files", models.JSONField(default=dict, help_text="size in bytes by name")),
+                (
+                    "sample",
+                    models.CharField(blank=True, help_text="SHA-256 of the EMNIST letters' vectors", max_length=64),
+                ),
+                (
+                    "files",
+                    models.JSONField(default=dict, help_text="by name: the name in storage, and the size in bytes"),
+                ),
                 ("published_at", models.DateTimeField(null=True)),
                 ("progress", models.JSONField(default=dict, help_text="share (0 to 1), message")),
                 (
@@ -145,7 +151,7 @@ class Migration(migrations.Migration):
                 ("heartbeat_at", models.DateTimeField(null=True)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 ("started_at", models.DateTimeField(null=True)),
-                ("finished_at", models.DateTimeField(null=True)),
+                ("finished_at", models.DateTimeField(help_text="since when nothing is left to do", null=True)),
                 (
                     "model",
                     models.ForeignKey(
