@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
@@ -20,6 +21,8 @@ from ml.labels import CHARACTERS, CLASSES
 from ml.preprocess import MAX_POINTS, MAX_STROKES
 
 SAMPLES_PER_CLASS = 48
+MAP_METHODS = {"umap": "UMAP", "tsne": "t-SNE", "pca": "PCA", "svd": "SVD", "isomap": "Isomap", "lle": "LLE"}
+MAP_SPACES = {"features": "What the model sees", "pixels": "Pixels"}
 
 
 def site(request: HttpRequest) -> dict[str, Any]:
@@ -79,6 +82,20 @@ def sample_image(request: HttpRequest, drawing_id: uuid.UUID) -> HttpResponse:
     if image is None:
         raise Http404
     return HttpResponse(png(bytes(image)), "image/png", headers={"Cache-Control": "private, max-age=60"})
+
+
+@require_safe
+@never_cache
+def explore(request: HttpRequest) -> HttpResponse:
+    """The maps of all letters. What stands on them the page asks of the API."""
+    may_review = request.user.has_perm("letters.review_drawing")
+    config = {
+        "classes": CLASSES,
+        "methods": MAP_METHODS,
+        "spaces": MAP_SPACES,
+        "drawing_url": reverse("admin:letters_drawing_change", args=["ID"]) if may_review else "",
+    }
+    return render(request, "explore.html", {"page_config": config})
 
 
 @require_safe

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularJSONAPIView
 
-from letters import api, api_exports, api_review, api_runs, views
+from letters import api, api_exports, api_maps, api_review, api_runs, views
 from letters.admin.review import review_page
 
 api_v1 = [
@@ -14,7 +14,13 @@ api_v1 = [
     path("drawings/<uuid:drawing_id>", api.DrawingView.as_view()),
     path("models", api.ModelsView.as_view()),
     path("models/current", api.CurrentModelView.as_view()),
-    path("maps/umap", api.MapView.as_view()),
+    path("maps", api_maps.MapsView.as_view()),
+    path("maps/umap", api_maps.UmapView.as_view()),
+    path("maps/<uuid:map_id>/emnist", api_maps.EmnistPointsView.as_view(), name="map-emnist"),
+    path("maps/<uuid:map_id>/collected", api_maps.CollectedPointsView.as_view(), name="map-collected"),
+    path("maps/<uuid:map_id>/sheets/<int:number>", api_maps.SheetView.as_view(), name="map-sheet"),
+    path("maps/<uuid:map_id>/<str:name>", api_maps.MapFileView.as_view(), name="map-file"),
+    path("maps/<str:method>", api_maps.MapView.as_view()),
     path("review/cards", api_review.CardsView.as_view()),
     path("review/release", api_review.ReleaseView.as_view()),
     path("review/decisions", api_review.DecisionsView.as_view()),
@@ -35,6 +41,7 @@ urlpatterns = [
     path("", views.draw, name="draw"),
     path("samples", views.samples, name="samples"),
     path("samples/<uuid:drawing_id>.png", views.sample_image, name="sample-image"),
+    path("explore/", views.explore, name="explore"),
     path("about", views.about, name="about"),
     path("drawings/<uuid:drawing_id>", views.drawing, name="drawing"),
     path("mine", views.mine, name="mine"),

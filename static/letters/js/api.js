@@ -46,7 +46,7 @@ function patience(signal) {
   };
 }
 
-async function request(path, { method = "GET", body, headers = {}, signal } = {}) {
+export async function request(path, { method = "GET", body, headers = {}, signal } = {}) {
   const wait = patience(signal);
   try {
     const response = await fetch(BASE + path, {
