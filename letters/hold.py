@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 
 State = TrainingRun.State
 PULSE = 1.0  # seconds between two writes of a run's progress, and between two looks whether it was cancelled
-ATTEMPTS = 3  # workers that may die of a run before it is given up
+ATTEMPTS = 3  # workers in a row that may die of a run, none of them farther than the one before, until it is given up
+FARTHER = 0.02  # of the whole run: a worker that brought it on by so much did not begin it in vain
 LOG_LENGTH = 100_000  # characters; of a longer log the end is kept
 CURVE_LENGTH = 300  # points
 
@@ -48,7 +49,7 @@ def stale_after() -> timedelta:
 def claim(run_id: uuid.UUID) -> TrainingRun | None:
     """The run, if it could be had: it waits and no other runs, or its worker has died."""
     now = timezone.now()
-    left = Q(state=State.RUNNING, heartbeat_at__lt=now - stale_after(), attempts__lt=ATTEMPTS)
+    left = Q(state=State.RUNNING, heartbeat_at__lt=now - stale_after(), fruitless__lt=ATTEMPTS)
     free = TrainingRun.objects.filter(Q(state=State.QUEUED) | left, pk=run_id)
     try:
         with transaction.atomic():
@@ -57,6 +58,7 @@ def claim(run_id: uuid.UUID) -> TrainingRun | None:
                 claim=uuid.uuid4(),
                 worker=f"{socket.gethostname()}, process {os.getpid()}",
                 attempts=F("attempts") + 1,
+                fruitless=F("fruitless") + 1,
                 heartbeat_at=now,
                 started_at=Coalesce("started_at", now),
                 message="",
@@ -80,6 +82,7 @@ class Hold:
         self._heard = 0.0
         self._mine = TrainingRun.objects.filter(pk=run.pk, claim=run.claim, state=State.RUNNING)
         self._progress: dict[str, Any] = {}
+        self._before = float(run.progress.get("farthest", 0.0))
         self._log = run.log
         self._guard = threading.Lock()
         self._ended = threading.Event()
@@ -190,9 +193,13 @@ class Hold:
     def _write_down(self) -> None:
         with self._guard:
             progress, log_ = dict(self._progress), self._log
+        farthest = max(self._before, float(progress.get("share", 0.0)))
+        values: dict[str, Any] = {"progress": progress | {"farthest": farthest}, "log": log_}
+        if farthest > self._before + FARTHER:
+            values["fruitless"] = 0
         try:
             close_old_connections()
-            self.lost = not self._mine.update(heartbeat_at=timezone.now(), progress=progress, log=log_)
+            self.lost = not self._mine.update(heartbeat_at=timezone.now(), **values)
         except DatabaseError as problem:
             log.warning("the progress of the run %s cannot be written just now: %s", self.run, problem)
 

@@ -205,11 +205,11 @@ def resume_stalled() -> None:
     """Send again what waits, and what a worker left when it died; give up what cost too many workers."""
     now = timezone.now()
     silent = TrainingRun.objects.filter(state=State.RUNNING, heartbeat_at__lt=now - stale_after())
-    silent.filter(attempts__gte=ATTEMPTS).update(
+    silent.filter(fruitless__gte=ATTEMPTS).update(
         state=State.FAILED,
         claim=None,
         finished_at=now,
-        message=f"{ATTEMPTS} workers began it and ended without a word; the last lines of its log and of the"
+        message=f"{ATTEMPTS} workers in a row began it and ended without a word; the last lines of its log and of the"
         " trainer's say how far they came",
     )
     for run in silent:
@@ -293,7 +293,7 @@ def _learn(hold: Hold) -> None:
 
     run, began = hold.run, time.monotonic()
     if run.attempts > 1:
-        hold.say(f"taken up again, attempt {run.attempts} of {ATTEMPTS}: the worker before ended without a word")
+        hold.say(f"taken up again, attempt {run.attempts}: the worker before ended without a word")
     _reach(hold, "collecting", "looking for approved drawings")
     champion, snapshot, policy = registry.current(), Snapshot.take(), _policy()
     try:

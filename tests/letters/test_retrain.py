@@ -252,7 +252,7 @@ def test_a_worker_that_was_taken_for_dead_writes_nothing(waiting: TrainingRun) -
 
 def test_after_three_dead_workers_it_is_given_up(waiting: TrainingRun) -> None:
     assert hold.claim(waiting.pk)
-    silence(waiting, attempts=3)
+    silence(waiting, fruitless=3)
     assert hold.claim(waiting.pk) is None
     retrain.resume_stalled()
     waiting.refresh_from_db()
@@ -262,7 +262,7 @@ def test_after_three_dead_workers_it_is_given_up(waiting: TrainingRun) -> None:
 
 def test_a_living_worker_is_left_alone(waiting: TrainingRun) -> None:
     assert hold.claim(waiting.pk)
-    silence(waiting, 20, attempts=3)
+    silence(waiting, 20, fruitless=3)
     retrain.resume_stalled()
     waiting.refresh_from_db()
     assert waiting.state == "running"

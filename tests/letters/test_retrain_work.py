@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from letters import examine, hold, registry, retrain
 from letters.models import Deployment, Drawing, ModelVersion, Policy, TrainingRun
@@ -408,3 +409,41 @@ def test_an_attempt_goes_on_where_the_last_one_was(monkeypatch: pytest.MonkeyPat
     claimed.attempts = 3
     folder = hold.work_folder(claimed, retrain.Snapshot.take())
     assert not (folder / "checkpoint").exists()  # it learned from something else
+
+
+def test_workers_that_bring_it_on_are_not_held_against_it() -> None:
+    """A platform that restarts its machines every day must not end a training of two days."""
+    waiting = retrain.start("head", "button", "ada").run
+    for share in (0.1, 0.2, 0.3, 0.4):
+        claimed = hold.claim(waiting.pk)
+        assert claimed
+        with hold.Hold(claimed) as working:
+            working.report({"stage": "training", "share": share})
+            wait_for(lambda: saved(waiting).get("farthest") == share, "it is written down", 10)
+        assert saved(waiting)["share"] == share
+        fall_silent(waiting)
+    assert TrainingRun.objects.get(pk=waiting.pk).attempts == 4
+
+
+def test_workers_that_die_where_others_died_are_held_against_it() -> None:
+    waiting = retrain.start("head", "button", "ada").run
+    for share in (0.3, 0.1, 0.31):
+        claimed = hold.claim(waiting.pk)
+        assert claimed
+        with hold.Hold(claimed) as working:
+            working.report({"stage": "training", "share": share})
+            wait_for(lambda: saved(waiting).get("share") == share, "it is written down", 10)
+        fall_silent(waiting)
+    assert TrainingRun.objects.get(pk=waiting.pk).fruitless == 2  # the first brought it on
+    assert hold.claim(waiting.pk)
+    fall_silent(waiting)
+    assert hold.claim(waiting.pk) is None
+
+
+def saved(run: TrainingRun) -> dict[str, Any]:
+    return dict(TrainingRun.objects.values_list("progress", flat=True).get(pk=run.pk))
+
+
+def fall_silent(run: TrainingRun) -> None:
+    """As if its worker had died a while ago."""
+    TrainingRun.objects.filter(pk=run.pk).update(heartbeat_at=timezone.now() - timedelta(seconds=31))

@@ -71,7 +71,7 @@ def test_the_trainer_is_killed_while_it_fits(training_site: Site, maintainer: Ma
     done = watch_until_over(training_site, maintainer, run)
     assert (done["state"], done["attempts"]) == ("done", 2), done
     assert versions(training_site) == before + 1
-    assert "taken up again, attempt 2 of 3" in done["log"]
+    assert "taken up again, attempt 2:" in done["log"]
     wait_for(lambda: left_over(training_site) == [], "nothing is left", 10)
 
 
@@ -106,14 +106,14 @@ def test_a_worker_that_dies_of_it_three_times(training_site: Site, maintainer: M
     training_site.trainer.kill()
     run = maintainer.start("head")["run"]["id"]
     training_site.rows(
-        "UPDATE letters_trainingrun SET state = 'running', claim = %s, attempts = 3,"
+        "UPDATE letters_trainingrun SET state = 'running', claim = %s, attempts = 3, fruitless = 3,"
         " heartbeat_at = '2026-01-01 00:00:00+00:00', started_at = '2026-01-01 00:00:00+00:00' WHERE id = %s",
         uuid.uuid4(),
         uuid.UUID(run),
     )
     done = watch_until_over(training_site, maintainer, run)
     assert done["state"] == "failed"
-    assert "3 workers began it" in done["message"]
+    assert "3 workers in a row began it" in done["message"]
 
 
 def test_redis_is_restarted(training_site: Site, maintainer: Maintainer) -> None:
