@@ -417,10 +417,7 @@ def test_workers_that_bring_it_on_are_not_held_against_it() -> None:
     for share in (0.1, 0.2, 0.3, 0.4):
         claimed = hold.claim(waiting.pk)
         assert claimed
-        with hold.Hold(claimed) as working:
-            working.report({"stage": "training", "share": share})
-            wait_for(lambda: saved(waiting).get("farthest") == share, "it is written down", 10)
-        assert saved(waiting)["share"] == share
+        bring_to(share, claimed)
         fall_silent(waiting)
     assert TrainingRun.objects.get(pk=waiting.pk).attempts == 4
 
@@ -430,9 +427,7 @@ def test_workers_that_die_where_others_died_are_held_against_it() -> None:
     for share in (0.3, 0.1, 0.31):
         claimed = hold.claim(waiting.pk)
         assert claimed
-        with hold.Hold(claimed) as working:
-            working.report({"stage": "training", "share": share})
-            wait_for(lambda: saved(waiting).get("share") == share, "it is written down", 10)
+        bring_to(share, claimed)
         fall_silent(waiting)
     assert TrainingRun.objects.get(pk=waiting.pk).fruitless == 2  # the first brought it on
     assert hold.claim(waiting.pk)
@@ -440,8 +435,16 @@ def test_workers_that_die_where_others_died_are_held_against_it() -> None:
     assert hold.claim(waiting.pk) is None
 
 
-def saved(run: TrainingRun) -> dict[str, Any]:
-    return dict(TrainingRun.objects.values_list("progress", flat=True).get(pk=run.pk))
+def bring_to(share: float, run: TrainingRun) -> None:
+    """Work on a run until it is known to be so far, and no longer."""
+
+    def known() -> bool:
+        progress = TrainingRun.objects.values_list("progress", flat=True).get(pk=run.pk)
+        return bool(progress.get("share") == share)
+
+    with hold.Hold(run) as working:
+        working.report({"stage": "training", "share": share})
+        wait_for(known, "it is written down", 10)
 
 
 def fall_silent(run: TrainingRun) -> None:
