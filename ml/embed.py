@@ -28,6 +28,7 @@ LANDMARKS = {"umap": 50_000, "tsne": 20_000, "isomap": 4_000, "lle": 4_000}  # a
 EXPLAINED, COMPONENTS = 200, 16
 ROOM = 0.95  # what a first map fills of -1..1: the rest is for letters that come
 SHORT_FIT = 60  # epochs of UMAP that starts from earlier places
+SHORT_TSNE, TSNE_WIDTH = 250, 60  # steps of such a t-SNE, and how wide it is beside a map
 SAMPLE = 2_000  # letters that a map is judged by
 BLOCK = 1 << 23  # distances that are held at once, 32 MiB
 
@@ -230,7 +231,47 @@ def _spread(plane: Floats, seed: int) -> Floats:
     return (plane + noise).astype(np.float32)
 
 
-_FITS: dict[str, Callable[[Floats, int, Floats | None, Report], Floats]] = {"umap": _umap}
+def _tsne(vectors: Floats, seed: int, start: Floats | None, tell: Report) -> Floats:
+    """van der Maaten, "Accelerating t-SNE using tree-based algorithms", JMLR 15, 2014. It begins as `_umap` does."""
+    from sklearn.manifold import TSNE
+
+    count = len(vectors)
+    settings: dict[str, Any] = {"perplexity": min(30.0, (count - 1) / 3), "random_state": seed, "n_jobs": 1}
+    if start is None:
+        settings |= {"init": _linear(vectors, None, centred=True, tell=tell).plane * 1e-4}
+    else:  # as wide as it ended, or it would burst apart and forget where everything was
+        settings |= {"init": start * TSNE_WIDTH, "early_exaggeration": 1.0, "max_iter": SHORT_TSNE}
+    tell(0.1, "layout")
+    fitted = TSNE(**settings, learning_rate=max(count / 48, 50.0)).fit_transform(vectors)
+    return np.asarray(fitted, np.float32)
+
+
+def _isomap(vectors: Floats, seed: int, start: Floats | None, tell: Report) -> Floats:
+    """Tenenbaum, de Silva, Langford, "A global geometric framework", Science 290, 2000."""
+    from sklearn.manifold import Isomap
+
+    tell(0.0, "ways from letter to letter")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # heaps that no neighbour joins are joined by their nearest letters
+        fitted = Isomap(n_neighbors=GRAPH, eigen_solver="dense").fit_transform(vectors)
+    return _turned(fitted)
+
+
+def _lle(vectors: Floats, seed: int, start: Floats | None, tell: Report) -> Floats:
+    """Roweis, Saul, "Nonlinear dimensionality reduction by locally linear embedding", Science 290, 2000."""
+    from sklearn.manifold import LocallyLinearEmbedding
+
+    tell(0.0, "neighbours that make up each letter")
+    return _turned(LocallyLinearEmbedding(n_neighbors=GRAPH, eigen_solver="dense").fit_transform(vectors))
+
+
+def _turned(plane: npt.NDArray[np.floating[Any]]) -> Floats:
+    """Each axis with its farthest letter on the positive side."""
+    return _signs_fixed(np.asarray(plane, np.float64).T).T.astype(np.float32)
+
+
+_Fit = Callable[[Floats, int, Floats | None, Report], Floats]
+_FITS: dict[str, _Fit] = {"umap": _umap, "tsne": _tsne, "isomap": _isomap, "lle": _lle}
 
 
 # --- Frame -----------------------------------------------------------------------------------------------------------
