@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 
 IMAGE_BYTES = 2 * 1024 * 1024
 MINE_SHOWN = 200
-MAP_POINTS = 3_700
 IDEMPOTENCY_KEY = re.compile("[!-~]{8,128}")
 
 STATUS = {
@@ -220,6 +219,7 @@ class PredictionsView(APIView):
                 "image": s.data_url(image.tobytes()),
                 "model": s.model_reference(reading.model),
                 "point": reading.point,
+                "neighbours": reading.neighbours,
                 "preprocess": PREPROCESS_VERSION,
                 "token": collect.make_token(reading, fingerprint=fingerprint, contributor=contributor),
                 "milliseconds": round((time.perf_counter() - started) * 1000, 2),
@@ -330,18 +330,3 @@ class CurrentModelView(APIView):
     )
     def get(self, request: Request) -> Response:
         return Response(s.model_value(registry.current(), serving=True))
-
-
-class MapView(APIView):
-    """The map of the serving model's reference letters."""
-
-    @extend_schema(
-        operation_id="map_umap",
-        summary="Reference letters of the serving model in the plane, by UMAP",
-        responses={200: s.MapSerializer} | refusals(503),
-    )
-    def get(self, request: Request) -> Response:
-        model = registry.current()
-        points = registry.map_points(model.digest, MAP_POINTS)
-        value = {"method": "umap", "model": s.model_reference(model), "points": points}
-        return Response(value, headers={"Cache-Control": "public, max-age=60", "ETag": f'"{model.digest[:16]}"'})

@@ -37,12 +37,16 @@ _RECEIPT = signing.Signer(salt="letterloop.receipt")
 
 @dataclass(frozen=True)
 class Reading:
-    """What the serving model read in an image; `probabilities` by class, `point` on its map."""
+    """What the serving model read in an image; `probabilities` by class, `point` on its map.
+
+    `neighbours`: label, number and distance of the reference letters that are most like it.
+    """
 
     label: str
     probability: float
     probabilities: dict[str, float]
     point: tuple[float, float]
+    neighbours: list[dict[str, Any]]
     model: ModelVersion
 
 
@@ -59,7 +63,11 @@ def predict(image: npt.NDArray[np.uint8]) -> Reading:
     probabilities = dict(zip(CLASSES, answer["probabilities"], strict=True))
     label = max(probabilities, key=probabilities.__getitem__)
     x, y = answer["point"]
-    return Reading(label, probabilities[label], probabilities, (x, y), model)
+    neighbours = [
+        {"label": CLASSES[number], "index": index, "distance": distance}
+        for number, index, distance in answer["neighbours"]
+    ]
+    return Reading(label, probabilities[label], probabilities, (x, y), neighbours, model)
 
 
 def ask_worker(digest: str, image: bytes) -> dict[str, Any]:

@@ -174,6 +174,14 @@ class ExportWithdrawn(Refusal):
         )
 
 
+class MapNotFound(Refusal):
+    code = "not_found"
+
+
+class CannotMap(Refusal):
+    code = "cannot_map"
+
+
 class ContributorNotFound(Refusal):
     code = "not_found"
 

@@ -98,7 +98,15 @@ def register_shipped() -> ModelVersion:
         promote(version, actor=SETUP, reason="first model")
     elif serving.model.origin == ModelVersion.Origin.SHIPPED and serving.model.number < version.number:
         promote(version, actor=SETUP, reason="a newer model ships with this release")
+    _publish_maps()
     return version
+
+
+def _publish_maps() -> None:
+    """Those that the serving model brings along: who looks at the maps of a fresh site finds some."""
+    from letters import maps  # it knows of models, too
+
+    maps.publish_reference(current())
 
 
 # --- Promote, go back ----------------------------------------------------------------------------------------------

@@ -94,6 +94,14 @@ class ModelReferenceSerializer(serializers.Serializer[Any]):
     digest = serializers.CharField()
 
 
+class NeighbourSerializer(serializers.Serializer[Any]):
+    """An EMNIST letter that is like a drawing to the model."""
+
+    label = serializers.ChoiceField(choices=CLASSES)  # type: ignore[assignment]
+    index = serializers.IntegerField(help_text="Its number among the EMNIST letters of a map of the features.")
+    distance = serializers.FloatField(help_text="Between their features.")
+
+
 class PredictionSerializer(serializers.Serializer[Any]):
     """What the serving model reads."""
 
@@ -105,6 +113,7 @@ class PredictionSerializer(serializers.Serializer[Any]):
     point = serializers.ListField(
         child=serializers.FloatField(), min_length=2, max_length=2, help_text="Where it lands on the map."
     )
+    neighbours = NeighbourSerializer(many=True, help_text="The reference letters most like it, the nearest first.")
     preprocess = serializers.CharField(help_text="Version of the recipe that made the image.")
     token = serializers.CharField(help_text="Hand it back with the drawing that is to be kept.")
     milliseconds = serializers.FloatField(help_text="Time the server took.")

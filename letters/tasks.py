@@ -61,10 +61,15 @@ def predict(digest: str, image: str, address: str) -> None:
 def read(predictor: Predictor, digest: str, image: bytes) -> dict[str, Any]:
     """What a model makes of an image's 784 bytes, in values that fit into JSON."""
     prediction = predictor.predict(np.frombuffer(image, np.uint8).reshape(28, 28))
-    x, y = registry.reference_map(digest).place(prediction.features)
+    letters = registry.reference_map(digest)
+    point, nearest, distances = letters.locate(prediction.features)
     return {
         "probabilities": [round(each, 6) for each in prediction.probabilities.tolist()],
-        "point": [round(float(x), 4), round(float(y), 4)],
+        "point": [round(each, 4) for each in point.tolist()],
+        "neighbours": [
+            [int(letters.labels[index]), int(index), round(float(distance), 3)]
+            for index, distance in zip(nearest, distances, strict=True)
+        ],
     }
 
 

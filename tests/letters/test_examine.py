@@ -378,7 +378,7 @@ def test_a_broker_that_is_down_costs_the_visitor_nothing(
 
 
 def test_the_mark_is_made_as_a_drawing_is_kept(model: ModelVersion) -> None:
-    reading = collect.Reading("Z", 0.9, {}, (0, 0), model)
+    reading = collect.Reading("Z", 0.9, {}, (0, 0), [], model)
     token = collect.make_token(reading, fingerprint=collect.fingerprint_of(Z, 200, 200), contributor=uuid.uuid4())
     facts = {"strokes": Z, "width": 200, "height": 200, "character": "z", "token": token, "consent": True}
     first, again = (collect.keep_drawing(**facts, idempotency_key=key).drawing for key in ("one-of-two", "two-of-two"))

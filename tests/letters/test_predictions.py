@@ -18,7 +18,8 @@ from tests.running import Site
 def test_it_works(visitor: Visitor) -> None:
     answer = visitor.predict()
     assert set(answer) == {
-        "label", "probability", "probabilities", "image", "model", "point", "preprocess", "token", "milliseconds",
+        "label", "probability", "probabilities", "image", "model", "point", "neighbours", "preprocess", "token",
+        "milliseconds",
     }  # fmt: skip
     assert set(answer["probabilities"]) == set(CLASSES)
     assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-4)
@@ -113,6 +114,20 @@ def test_a_cookie_that_is_not_ours_is_replaced(visitor: Visitor) -> None:
     )
     assert response.status_code == 200
     assert "letterloop_contributor=" in response.headers["Set-Cookie"]
+
+
+def test_its_neighbours_say_why(visitor: Visitor) -> None:
+    """They are EMNIST letters by their numbers on the map, the nearest first, and most of them are what was read."""
+    answer = visitor.predict()
+    neighbours = answer["neighbours"]
+    assert len({each["index"] for each in neighbours}) == len(neighbours) == 8
+    distances = [each["distance"] for each in neighbours]
+    assert distances == sorted(distances)
+    assert sum(each["label"] == answer["label"] for each in neighbours) >= 6
+    points = visitor.get("/api/v1/maps/umap").json()["points"]
+    for each in neighbours:
+        if each["index"] < len(points):
+            assert CLASSES[points[each["index"]][2]] == each["label"]
 
 
 def test_the_map_has_room_for_the_point(visitor: Visitor) -> None:

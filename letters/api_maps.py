@@ -1,0 +1,370 @@
+"""Maps in the API: for all to look at, for staff to have made."""
+
+from __future__ import annotations
+
+import gzip
+import uuid
+from typing import Any
+
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import reverse
+from django.utils.cache import get_conditional_response
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer, extend_schema
+from rest_framework import negotiation, serializers
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from letters import errors, map_files, maps, registry
+from letters import serializers as s
+from letters.api import refusals
+from letters.api_runs import is_allowed
+from letters.models import LetterMap
+from ml.labels import CLASSES
+
+MAP_POINTS = 3_700  # of the drawing page's small map
+FOR_EVER = "public, max-age=31536000, immutable"
+FIGURES = {
+    "figure.svg": "image/svg+xml",
+    "figure.png": "image/png",
+    "explained.svg": "image/svg+xml",
+    "components.svg": "image/svg+xml",
+}
+COLUMNS = (
+    "Columns, one after the other, little-endian, for N points: places int16[2N] (x, y of each, 32767 is 1), "
+    "label u8[N], predicted u8[N] (positions in A..Z a b d e f g h n q r t), probability u8[N] (255 is 1), "
+    "flags u8[N] (1 collected, 2 suspected of a wrong label)"
+)
+
+
+class MayMakeMaps(BasePermission):
+    """Anybody may look; staff with the right to it may have maps made."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return request.method in ("GET", "HEAD", "OPTIONS") or may_make(request)
+
+
+class SeesMaking(BasePermission):
+    """Staff with the right to have maps made."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return may_make(request)
+
+
+def may_make(request: Request) -> bool:
+    """Whether somebody is logged in to the admin and may have maps made."""
+    return is_allowed(request, "letters.make_lettermap")
+
+
+class AnyAnswer(negotiation.BaseContentNegotiation):
+    """A file is what it is, whatever the request says that it accepts."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        return next(iter(parsers), None)
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
+        return renderers[0], renderers[0].media_type
+
+
+# --- What goes -----------------------------------------------------------------------------------------------------
+
+
+class MapModelSerializer(serializers.Serializer[Any]):
+    """The model that read the letters."""
+
+    number = serializers.IntegerField()
+    digest = serializers.CharField()
+
+
+class MapCountsSerializer(serializers.Serializer[Any]):
+    """How many letters a map shows."""
+
+    emnist = serializers.IntegerField()
+    collected = serializers.IntegerField(help_text="Approved drawings, as of now.")
+    classes = serializers.DictField(child=serializers.IntegerField(), help_text="Both together, of each class.")
+
+
+class MapQualitySerializer(serializers.Serializer[Any]):
+    """How true a map is to the space it is of; null where that is not known yet."""
+
+    trustworthiness = serializers.FloatField(allow_null=True, help_text="0 to 1: neighbours on it are neighbours.")
+    knn_plane = serializers.FloatField(allow_null=True, help_text="Share read right by the nearest on the map.")
+    knn_space = serializers.FloatField(allow_null=True, help_text="Share read right by the nearest in the space.")
+    moved_mean = serializers.FloatField(allow_null=True, help_text="How far old points moved, of the map's width.")
+    moved_largest = serializers.FloatField(allow_null=True)
+
+
+class MapSheetsSerializer(serializers.Serializer[Any]):
+    """How thumbnails lie on their sheets: that of EMNIST point i is tile i % 1024 of sheet i // 1024."""
+
+    count = serializers.IntegerField()
+    columns = serializers.IntegerField()
+    rows = serializers.IntegerField()
+    tile = serializers.IntegerField(help_text="Pixels each way.")
+
+
+class MapUrlsSerializer(serializers.Serializer[Any]):
+    """Where a map's files are; null where there are none, or not yet."""
+
+    emnist = serializers.CharField()
+    collected = serializers.CharField()
+    svg = serializers.CharField(allow_null=True)
+    png = serializers.CharField(allow_null=True)
+    explained_svg = serializers.CharField(allow_null=True)
+    components_svg = serializers.CharField(allow_null=True)
+
+
+class MapSummarySerializer(serializers.Serializer[Any]):
+    """A map, without its points."""
+
+    id = serializers.UUIDField()
+    method = serializers.ChoiceField(choices=LetterMap.Method.choices)
+    space = serializers.ChoiceField(choices=LetterMap.Space.choices)
+    model = MapModelSerializer()
+    created_at = serializers.DateTimeField()
+    published_at = serializers.DateTimeField()
+    counts = MapCountsSerializer()
+    quality = MapQualitySerializer()
+    explained = serializers.ListField(
+        child=serializers.FloatField(), allow_null=True, help_text="Cumulative share of variance, PCA and SVD."
+    )
+    has_images = serializers.BooleanField(help_text="Whether there are thumbnails of the EMNIST letters.")
+    sheets = MapSheetsSerializer()
+    urls = MapUrlsSerializer()
+
+
+class MakingSerializer(serializers.Serializer[Any]):
+    """A map on its way."""
+
+    id = serializers.UUIDField()
+    method = serializers.ChoiceField(choices=LetterMap.Method.choices)
+    space = serializers.ChoiceField(choices=LetterMap.Space.choices)
+    state = serializers.ChoiceField(choices=LetterMap.State.choices)
+    share = serializers.FloatField(help_text="0 to 1.")
+
+
+class MapsSerializer(serializers.Serializer[Any]):
+    """The newest map of each method and space, and what is on its way."""
+
+    maps = MapSummarySerializer(many=True)
+    making = MakingSerializer(many=True)
+
+
+def summary(found: LetterMap, collected: dict[str, int]) -> dict[str, Any]:
+    """A map as the API has it; `collected`: how many drawings it shows now, by class."""
+    quality = ("trustworthiness", "knn_plane", "knn_space", "moved_mean", "moved_largest")
+    model = found.model
+    assert model is not None  # noqa: S101 - for the type checker: a published map has one
+    return {
+        "id": str(found.pk),
+        "method": found.method,
+        "space": found.space,
+        "model": {"number": model.number, "digest": model.digest[:12]},
+        "created_at": found.created_at,
+        "published_at": found.published_at,
+        "counts": {
+            "emnist": found.emnist_count,
+            "collected": sum(collected.values()),
+            "classes": {label: found.counts.get(label, 0) + collected.get(label, 0) for label in CLASSES},
+        },
+        "quality": {name: found.quality.get(name) for name in quality},
+        "explained": found.explained,
+        "has_images": found.has_images,
+        "sheets": {
+            "count": found.sheets,
+            "columns": map_files.TILES_ACROSS,
+            "rows": map_files.TILES_DOWN,
+            "tile": map_files.TILE,
+        },
+        "urls": _urls(found),
+    }
+
+
+def _urls(found: LetterMap) -> dict[str, str | None]:
+    def figure(name: str) -> str | None:
+        return reverse("map-file", args=[found.pk, name]) if name in found.files else None
+
+    return {
+        "emnist": reverse("map-emnist", args=[found.pk]),
+        "collected": reverse("map-collected", args=[found.pk]),
+        "svg": figure("figure.svg"),
+        "png": figure("figure.png"),
+        "explained_svg": figure("explained.svg"),
+        "components_svg": figure("components.svg"),
+    }
+
+
+def summaries(found: list[LetterMap]) -> list[dict[str, Any]]:
+    """Several at once."""
+    collected = maps.collected_counts(found)
+    return [summary(each, collected.get(each.pk, {})) for each in found]
+
+
+def _making(made: LetterMap) -> dict[str, Any]:
+    named = {name: getattr(made, name) for name in ("method", "space", "state")}
+    return {"id": str(made.pk), "share": float(made.progress.get("share", 0.0))} | named
+
+
+# --- To look at ----------------------------------------------------------------------------------------------------
+
+METHOD = OpenApiParameter(
+    "method",
+    str,
+    OpenApiParameter.PATH,
+    enum=[each for each in LetterMap.Method.values if each != LetterMap.Method.UMAP],  # which has an address of its own
+)
+SPACE = OpenApiParameter("space", str, OpenApiParameter.QUERY, enum=LetterMap.Space.values)
+
+
+class MapsView(APIView):
+    """All kinds of maps."""
+
+    authentication_classes = (SessionAuthentication,)
+    permission_classes = (MayMakeMaps,)
+
+    @extend_schema(
+        operation_id="maps",
+        auth=[],  # anybody may look
+        summary="The newest map of each method and space, and what is on its way",
+        responses={200: MapsSerializer} | refusals(403),
+    )
+    def get(self, request: Request) -> Response:
+        value = {"maps": summaries(maps.current()), "making": [_making(each) for each in maps.making()]}
+        return Response(value, headers={"Cache-Control": "public, max-age=10"})
+
+
+def _space_of(request: Request) -> str:
+    space = request.query_params.get("space", LetterMap.Space.FEATURES)
+    if space not in LetterMap.Space.values:
+        raise errors.Refusal(f"space is {' or '.join(LetterMap.Space.values)}", field="space")
+    return str(space)
+
+
+class MapView(APIView):
+    """The newest map of a method."""
+
+    @extend_schema(
+        operation_id="map",
+        summary="The newest map of a method, without its points",
+        parameters=[METHOD, SPACE],
+        responses={200: MapSummarySerializer} | refusals(400, 404),
+    )
+    def get(self, request: Request, method: str) -> Response:
+        found = maps.current_of(method, _space_of(request))
+        return Response(summaries([found])[0], headers={"Cache-Control": "public, max-age=10"})
+
+
+class UmapView(APIView):
+    """The small map of the drawing page, and the newest one by UMAP."""
+
+    @extend_schema(
+        operation_id="map_umap",
+        summary="Reference letters of the serving model in the plane, by UMAP",
+        description="With `space` it is the newest map by UMAP, without its points, as for any other method.",
+        parameters=[SPACE],
+        responses={200: PolymorphicProxySerializer("Umap", [s.MapSerializer, MapSummarySerializer], None)}
+        | refusals(400, 404, 503),
+    )
+    def get(self, request: Request) -> Response:
+        if "space" in request.query_params:
+            return MapView().get(request, LetterMap.Method.UMAP)
+        model = registry.current()
+        points = registry.map_points(model.digest, MAP_POINTS)
+        value = {"method": "umap", "model": s.model_reference(model), "points": points}
+        return Response(value, headers={"Cache-Control": "public, max-age=60", "ETag": f'"{model.digest[:16]}"'})
+
+
+class FileView(APIView):
+    """Something that is no JSON."""
+
+    content_negotiation_class = AnyAnswer
+
+
+def _never_changes(request: Request, content: bytes, kind: str, etag: str, **headers: str) -> HttpResponseBase:
+    """An answer that a browser need not ask for again."""
+    headers = {"Cache-Control": FOR_EVER, "ETag": f'"{etag}"'} | headers
+    response = HttpResponse(content, kind, headers=headers)
+    return get_conditional_response(request._request, etag=f'"{etag}"', response=response) or response
+
+
+AS_BEFORE = {304: OpenApiResponse(description="It is as it was.")}
+
+
+class EmnistPointsView(FileView):
+    """Where the EMNIST letters of a map lie."""
+
+    @extend_schema(
+        operation_id="map_emnist",
+        summary="The EMNIST letters of a map",
+        description=f"{COLUMNS}. Compressed by gzip; it never changes.",
+        responses={(200, "application/octet-stream"): OpenApiTypes.BINARY} | AS_BEFORE | refusals(404),
+    )
+    def get(self, request: Request, map_id: uuid.UUID) -> HttpResponseBase:
+        content = maps.emnist_points(maps.find(map_id))
+        packed = _takes_gzip(request)
+        headers = {"Content-Encoding": "gzip"} if packed else {}
+        return _never_changes(
+            request,
+            content if packed else gzip.decompress(content),
+            "application/octet-stream",
+            f"{map_id.hex}-{'gzip' if packed else 'plain'}",
+            Vary="Accept-Encoding",
+            **headers,
+        )
+
+
+def _takes_gzip(request: Request) -> bool:
+    return "gzip" in request.headers.get("Accept-Encoding", "")
+
+
+class CollectedPointsView(FileView):
+    """Where the collected letters of a map lie."""
+
+    @extend_schema(
+        operation_id="map_collected",
+        summary="The approved drawings on a map, as of now",
+        description=f"{COLUMNS}, id u8[16N] (the drawing's UUID).",
+        responses={(200, "application/octet-stream"): OpenApiTypes.BINARY} | refusals(404),
+    )
+    def get(self, request: Request, map_id: uuid.UUID) -> HttpResponseBase:
+        content = maps.collected_points(maps.find(map_id))
+        headers = {"Cache-Control": "private, max-age=30", "Vary": "Accept-Encoding"}
+        if _takes_gzip(request):
+            content, headers = map_files.compressed(content, level=1), headers | {"Content-Encoding": "gzip"}
+        return HttpResponse(content, "application/octet-stream", headers=headers)
+
+
+class SheetView(FileView):
+    """Thumbnails."""
+
+    @extend_schema(
+        operation_id="map_sheet",
+        summary="Thumbnails of the EMNIST letters of a map, 32x32 of 28 pixels on a sheet",
+        parameters=[OpenApiParameter("number", int, OpenApiParameter.PATH, description="From 0.")],
+        responses={(200, "image/png"): OpenApiTypes.BINARY} | AS_BEFORE | refusals(404),
+    )
+    def get(self, request: Request, map_id: uuid.UUID, number: int) -> HttpResponseBase:
+        content = maps.file_of(maps.find(map_id), f"sheets/{number}.png")
+        return _never_changes(request, content, "image/png", f"{map_id.hex}-sheet-{number}")
+
+
+class MapFileView(FileView):
+    """A figure of a map, to be shown or put on a slide."""
+
+    @extend_schema(
+        operation_id="map_figure",
+        summary="A figure of a map: its points, or what its components explain and look like",
+        parameters=[OpenApiParameter("name", str, OpenApiParameter.PATH, enum=list(FIGURES))],
+        responses={(200, "image/svg+xml"): OpenApiTypes.BINARY, (200, "image/png"): OpenApiTypes.BINARY}
+        | AS_BEFORE
+        | refusals(404),
+    )
+    def get(self, request: Request, map_id: uuid.UUID, name: str) -> HttpResponseBase:
+        if name not in FIGURES:
+            raise errors.MapNotFound(f"a map has the figures {', '.join(FIGURES)}")
+        content = maps.file_of(maps.find(map_id), name)
+        return _never_changes(request, content, FIGURES[name], f"{map_id.hex}-{name}")
