@@ -364,7 +364,7 @@ def _write_reference(folder: Path, serving: keras.Model, origin: Origin) -> None
     from ml.embed import fit_umap
 
     letters, seed = origin.letters, origin.reference_seed
-    chosen = _reference_of(letters.labels, seed)
+    chosen = reference_of(letters.labels, seed)
     labels = letters.labels[chosen]
     _, features = serving.predict(_scaled(letters.images[chosen]), batch_size=512, verbose=0)
     np.savez_compressed(
@@ -375,8 +375,8 @@ def _write_reference(folder: Path, serving: keras.Model, origin: Origin) -> None
     )
 
 
-def _reference_of(labels: npt.NDArray[np.uint8], seed: int) -> npt.NDArray[np.intp]:
-    """Which of the training images the reference is made of, as many of each class."""
+def reference_of(labels: npt.NDArray[np.uint8], seed: int) -> npt.NDArray[np.intp]:
+    """Which of the training images with labels (N,) the reference is made of, as many of each class, in its order."""
     random = np.random.default_rng([seed, 3])
     chosen = np.concatenate(
         [random.permutation(np.flatnonzero(labels == label))[:REFERENCE_PER_CLASS] for label in range(CLASS_COUNT)]
