@@ -10,6 +10,7 @@ from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.views import defaults
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
@@ -175,3 +176,11 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if request.path.startswith("/api/v1/"):
         return JsonResponse({"code": "not_found", "message": "there is nothing at this address"}, status=404)
     return render(request, "404.html", status=404)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """500, as JSON under /api/. What went wrong is in the log, and is nobody else's."""
+    if request.path.startswith("/api/v1/"):
+        message = "something broke on the server, and it is noted: try again in a minute"
+        return JsonResponse({"code": "server_error", "message": message}, status=500)
+    return defaults.server_error(request)  # with nothing of the database in it, which may be what broke

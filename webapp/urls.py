@@ -54,3 +54,4 @@ urlpatterns = [
 ]
 
 handler404 = "letters.views.not_found"
+handler500 = "letters.views.server_error"

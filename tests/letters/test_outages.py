@@ -149,3 +149,20 @@ def _refuses(site: Site) -> bool:
     except requests.ConnectionError:
         return True
     return False
+
+
+@pytest.fixture
+def broken_table(frail_site: Site) -> Iterator[None]:
+    """A database that answers, and lacks what every page asks it for."""
+    frail_site.rows("ALTER TABLE letters_serving RENAME TO letters_serving_away")
+    yield
+    frail_site.rows("ALTER TABLE letters_serving_away RENAME TO letters_serving")
+
+
+def test_a_fault_of_the_server_is_said_as_all_else_is(visitor: Visitor, broken_table: None) -> None:
+    """A program gets JSON, a person a page that does not ask the database for what it lacks."""
+    refused(visitor.post("/api/v1/predictions", json=BODY), 500, "server_error")
+    page = visitor.get("/samples")
+    assert page.status_code == 500
+    assert "Something broke on my side" in page.text
+    assert "letters_serving" not in page.text
