@@ -93,12 +93,7 @@ class MadeUp:
             },
             "explained": [0.1, 0.2] if figures else None,
             "has_images": self.has_images,
-            "sheets": {
-                "count": -(-self.emnist // SHEET) if self.has_images else 0,
-                "columns": COLUMNS,
-                "rows": ROWS,
-                "tile": TILE,
-            },
+            "sheets": {"count": sheets, "columns": COLUMNS, "rows": ROWS, "tile": TILE},
             "urls": {
                 "emnist": base + "/emnist",
                 "collected": base + "/collected",

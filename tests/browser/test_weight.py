@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.running import ROOT
 
 LIMIT = 100_000  # bytes
@@ -34,14 +36,16 @@ def test_our_scripts_and_styles_stay_under_100_kilobytes() -> None:
     assert size(ours) < LIMIT
 
 
-def test_the_page_of_maps_stays_under_100_kilobytes() -> None:
-    scripts = imported(SCRIPTS / "explore.js")
+@pytest.mark.parametrize("page", ["draw", "explore"])
+def test_the_two_large_pages_stay_under_100_kilobytes_with_all_that_they_import(page: str) -> None:
+    scripts = imported(SCRIPTS / f"{page}.js")
     assert len(scripts) > 10, "they were moved: look for them where they are now"
-    assert size(scripts | {STYLES / "site.css", STYLES / "explore.css"}) < LIMIT
+    assert size(scripts | {STYLES / "site.css", STYLES / f"{page}.css"}) < LIMIT
 
 
-def test_the_page_of_maps_asks_beforehand_for_all_that_it_imports() -> None:
+@pytest.mark.parametrize("page", ["draw", "explore"])
+def test_a_page_asks_beforehand_for_all_that_it_imports(page: str) -> None:
     """Else the browser finds module behind module, one way to the server each."""
-    page = (ROOT / "templates" / "explore.html").read_text()
-    asked = {SCRIPTS / name for name in re.findall(r"letters/js/([\w-]+\.js)", page)}
-    assert asked == imported(SCRIPTS / "explore.js")
+    template = (ROOT / "templates" / f"{page}.html").read_text()
+    asked = {SCRIPTS / name for name in re.findall(r"letters/js/([\w-]+\.js)", template)}
+    assert asked == imported(SCRIPTS / f"{page}.js")

@@ -1,5 +1,6 @@
 /** The drawing page: wires the sheet, the reader, the answer and the map together. */
 
+import { Alike } from "./alike.js";
 import { deleteDrawing } from "./api.js";
 import { ask, DELETE_QUESTION } from "./ask.js";
 import { Consent } from "./consent.js";
@@ -32,7 +33,8 @@ const view = new ReadingView({
   section: $("reading"), letter: $("reading-letter"), title: $("reading-title"), detail: $("reading-detail"),
   actions: $("reading-actions"), bars: $("bars"), table: $("bars-table").tBodies[0], seen: $("seen"), nothing: $("seen").src,
 });
-const landing = new Landing({ card: $("map-card"), title: $("map-title"), canvas: $("map"), classes: config.classes });
+const landing = new Landing({ card: $("map-card"), title: $("map-title"), link: $("map-link"), canvas: $("map"), classes: config.classes });
+const alike = new Alike({ part: $("alike"), list: $("alike-list") });
 const consent = new Consent({
   box: $("consent"), callout: $("callout"), answer: $("answer"), version: config.consent_version,
   onTakenBack: () => slip("From now on nothing is kept. What you gave before is under Mine."),
@@ -113,13 +115,16 @@ class Superseded extends Error {}
 function showEmpty() {
   reader.cancel();
   landing.reset();
+  alike.reset();
   if (view.section.dataset.state !== "thanks") view.empty();
   $("invitation").hidden = false;
 }
 
 function showReading(reading, isWhole) {
   view.reading(reading.interpreted, reading);
-  landing.show(reading.result.point, reading.result.model?.digest);
+  const { point, neighbours, model } = reading.result;
+  landing.show(point, model?.digest);
+  alike.show(neighbours, model?.digest);
   labelRight(reading.interpreted.character);
   refreshButtons();
   if (isWhole) announce(view.aloud(reading.interpreted));

@@ -19,7 +19,9 @@ export function drawOverlay(canvas, view, size, { names, classes, marked, mine, 
 
 const nameSize = (view, { width, height }) => Math.min(30, Math.max(14, Math.min(width, height) / 34) * Math.max(1, view.zoom) ** 0.25);
 
-function drawName({ context, ink, paper, serif }, label, [x, y], height) {
+/** A little above the thick of its crowd, which would be hidden by it. */
+function drawName({ context, ink, paper, serif }, label, [x, crowd], height) {
+  const y = crowd - 0.85 * height;
   context.font = `700 ${height}px ${serif}`;
   context.textAlign = "center";
   context.textBaseline = "middle";

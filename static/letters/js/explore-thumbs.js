@@ -11,10 +11,15 @@ export function tileOf(index, { columns, rows }) {
 
 /** An element of `pixels` on a side that shows point `index` of a map. */
 export function thumbnail(map, points, index, classes, pixels) {
-  if (isCollected(points, index)) return inked(element("img", { src: `/samples/${drawingOf(points, index)}.png`, alt: "", width: pixels, height: pixels, decoding: "async" }), pixels);
-  if (map.has_images) return inked(tile(map, tileOf(index, map.sheets), pixels), pixels);
-  const letter = element("span", { className: "thumb-letter", textContent: classes[points.label[index]] });
-  return sized(element("span", { className: "thumb" }, letter), pixels);
+  if (!isCollected(points, index)) return emnistThumbnail(map, index, classes[points.label[index]], pixels);
+  const image = { src: `/samples/${drawingOf(points, index)}.png`, alt: "", width: pixels, height: pixels, decoding: "async" };
+  return inked(element("img", image), pixels);
+}
+
+/** The same for a letter of EMNIST; as text where `map` is null or has no images. */
+export function emnistThumbnail(map, index, label, pixels) {
+  if (map?.has_images) return inked(tile(map, tileOf(index, map.sheets), pixels), pixels);
+  return sized(element("span", { className: "thumb" }, element("span", { className: "thumb-letter", textContent: label })), pixels);
 }
 
 function inked(picture, pixels) {

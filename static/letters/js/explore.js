@@ -150,7 +150,8 @@ function showMissing() {
 
 function showFlat() {
   show("flat");
-  $("figure-image").src = map.urls.svg;
+  $("figure-image").hidden = !map.urls.svg;
+  if (map.urls.svg) $("figure-image").src = map.urls.svg;
   $("figure-image").alt = summaryOf(map, methods[map.method]);
 }
 

@@ -28,8 +28,8 @@ export class Landing {
   #asked = null;
   #backdrop = null;
 
-  constructor({ card, title, canvas, classes }) {
-    Object.assign(this, { card, title, canvas, classes });
+  constructor({ card, title, link, canvas, classes }) {
+    Object.assign(this, { card, title, link, canvas, classes });
     new ResizeObserver(() => this.#redraw()).observe(canvas);
     window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#redraw());
   }
@@ -60,6 +60,8 @@ export class Landing {
     this.card.hidden = !point;
     if (!point) return;
     this.#describe(point);
+    const [x, y] = point.map((value) => value.toFixed(4));
+    this.link.href = `/explore/?x=${x}&y=${y}&zoom=4&mine=${x},${y}`;
     const from = this.#point ?? [0, 0];
     this.#stop();
     this.#stop = glide(420, (share) => {
@@ -79,6 +81,7 @@ export class Landing {
   reset() {
     this.#stop();
     this.#point = null;
+    this.link.href = "/explore/";
     if (this.#map) this.canvas.setAttribute("aria-label", "Map of letters: like stands by like");
     this.#drawDot();
   }
