@@ -100,6 +100,12 @@ def explore(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+def explore_emnist(request: HttpRequest) -> HttpResponse:
+    """The data set that the model first learned from."""
+    return render(request, "explore_emnist.html", {"page_config": {"classes": CLASSES}})
+
+
+@require_safe
 def about(request: HttpRequest) -> HttpResponse:
     """What is kept, why, and what its contributors may do with it."""
     return render(

@@ -42,6 +42,7 @@ urlpatterns = [
     path("samples", views.samples, name="samples"),
     path("samples/<uuid:drawing_id>.png", views.sample_image, name="sample-image"),
     path("explore/", views.explore, name="explore"),
+    path("explore/emnist/", views.explore_emnist, name="explore-emnist"),
     path("about", views.about, name="about"),
     path("drawings/<uuid:drawing_id>", views.drawing, name="drawing"),
     path("mine", views.mine, name="mine"),

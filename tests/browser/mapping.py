@@ -125,7 +125,7 @@ def _serve_files(page: Page | BrowserContext, made: MadeUp) -> None:
     send("collected", made.bytes_of(collected, ids), "application/octet-stream")
     send("*.svg", FIGURE.encode(), "image/svg+xml")
     page.route(f"**/api/v1/maps/{made.id}/sheets/*", lambda route: _send_sheet(route, made))
-    page.route("**/samples/*.png", lambda route: route.fulfill(body=_png(_letter(0)), content_type="image/png"))
+    page.route("**/samples/*.png", lambda route: route.fulfill(body=letter_png(0), content_type="image/png"))
 
 
 def _send_sheet(route: Route, made: MadeUp) -> None:
@@ -135,6 +135,11 @@ def _send_sheet(route: Route, made: MadeUp) -> None:
         row, column = divmod(tile, COLUMNS)
         sheet[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE] = _letter(tile)
     route.fulfill(body=_png(sheet), content_type="image/png")
+
+
+def letter_png(number: int) -> bytes:
+    """A picture of 28 x 28 for a number under 1,024."""
+    return _png(_letter(number))
 
 
 def _letter(number: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
