@@ -87,7 +87,7 @@ def side_by_side(tiles: Bytes, across: int) -> Bytes:
 def png(picture: Bytes) -> bytes:
     """A PNG of grey values (H, W)."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG", optimize=True)
+    Image.fromarray(picture).save(buffer, "PNG", compress_level=6)  # 9 takes seven times as long for 2 % less
     return buffer.getvalue()
 
 
@@ -173,6 +173,12 @@ def read(files: Mapping[str, Any], name: str) -> bytes:
     """The content of a file of a map. Raises FileNotFoundError."""
     with opened(files, name) as file:
         return file.read()
+
+
+def delete(files: Mapping[str, Any]) -> None:
+    """Delete files of a map."""
+    for stored, _ in files.values():
+        default_storage.delete(stored)
 
 
 def delete_folder(folder: str) -> None:

@@ -1,28 +1,43 @@
-"""Maps of all letters, EMNIST and collected: ask for one, make it, publish it whole, and say what it shows."""
+"""Maps of all letters, EMNIST and collected: which there are and what they show, how they are asked for, and what goes
+with a drawing that is withdrawn. How one is made stands in map_work.py."""
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
-from django.db import transaction
-from django.db.models import Count, QuerySet
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Count, Q, QuerySet
+from django.db.models.signals import pre_delete
+from django.dispatch import receiver
 from django.utils import timezone
 
 from letters import errors, map_files, map_sample, registry
 from letters.map_files import Floats, Letters, Readings
 from letters.map_sample import Emnist
-from letters.models import Drawing, LetterMap, MapPoint, ModelVersion, Serving
+from letters.models import Decision, Drawing, LetterMap, MapPoint, ModelVersion, Policy, Serving
 from ml import embed
 from ml.labels import CLASS_COUNT, CLASSES, index_of
 
 Method, Space, State, Trigger = LetterMap.Method, LetterMap.Space, LetterMap.State, LetterMap.Trigger
 
+log = logging.getLogger(__name__)
+
 SHIPPED = (Method.UMAP, Method.PCA)  # in feature space: what an artefact suffices for
 EXPLAINED_DIGITS = 5
+ATTEMPTS = 3  # workers that may die over a map
+KEPT = 3  # maps of each kind that stay when a newer one is published
+FAILED_KEPT = 5
+AGAIN = 10.0  # seconds after which what was sent is of no use: it is sent once more, see letters.tasks.watch
+WITH_DRAWINGS = ("figure.svg", "figure.png")  # files of a map that show what was collected
 
 
 # --- What there is -------------------------------------------------------------------------------------------------
@@ -30,13 +45,14 @@ EXPLAINED_DIGITS = 5
 
 def published() -> QuerySet[LetterMap]:
     """Maps that can be looked at, the newest first."""
-    return LetterMap.objects.exclude(published_at=None).select_related("model").order_by("-published_at", "-created_at")
+    found = LetterMap.objects.exclude(published_at=None).select_related("model")
+    return found.defer("model__metrics", "model__config").order_by("-published_at", "-created_at")
 
 
 def current() -> list[LetterMap]:
     """The newest map of each method and space, in the order of the methods."""
     newest: dict[tuple[str, str], LetterMap] = {}
-    for each in published().defer("model__metrics", "model__config"):
+    for each in published():
         newest.setdefault((each.space, each.method), each)
     return sorted(newest.values(), key=lambda each: (each.space, Method.values.index(each.method)))
 
@@ -208,7 +224,8 @@ def start_of(earlier: LetterMap | None, letters: Emnist, drawings: Sequence[uuid
         known = Letters.load(file)
     start = np.full((len(letters) + len(drawings), 2), np.nan, np.float32)
     if known.reference_of == letters.reference_of:
-        start[: letters.reference] = known.plane[: letters.reference]
+        both = min(letters.reference, known.reference)
+        start[:both] = known.plane[:both]
     if known.archive and known.archive == letters.archive:
         place_of = {int(index): place for index, place in zip(known.indices, known.plane, strict=True) if index >= 0}
         for at in np.flatnonzero(np.isnan(start[: len(letters), 0])):
@@ -217,3 +234,202 @@ def start_of(earlier: LetterMap | None, letters: Emnist, drawings: Sequence[uuid
     for at, drawing in enumerate(drawings, start=len(letters)):
         start[at] = points.get(drawing, (np.nan, np.nan))
     return start
+
+
+# --- Ask for one ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A map that waits, and whether it did so before."""
+
+    map: LetterMap
+    joined: bool
+
+
+def request(method: str, space: str, trigger: str, requested_by: str) -> Asked:
+    """Have a map made; where one of its kind waits already, that one."""
+    kind = {"method": Method(method), "space": Space(space), "state": State.QUEUED}
+    try:
+        with transaction.atomic():
+            made = LetterMap.objects.create(**kind, trigger=trigger, requested_by=requested_by[:150])
+            transaction.on_commit(partial(_send, made.pk))
+    except IntegrityError:
+        waiting = LetterMap.objects.filter(**kind).first()
+        return Asked(waiting, True) if waiting else request(method, space, trigger, requested_by)
+    return Asked(made, False)
+
+
+def request_again(trigger: str, requested_by: str, *, without: Q | None = None) -> int:
+    """Have all kinds of maps that there are made anew; how many of them were not waiting already."""
+    found = published() if without is None else published().exclude(without)
+    there = found.order_by().values_list("method", "space").distinct()
+    return sum(not request(method, space, trigger, requested_by).joined for method, space in sorted(there))
+
+
+def on_schedule() -> int:
+    """Make those anew on which letters are missing, or from which some were withdrawn; how many."""
+    if not _changed_since():
+        return 0
+    return request_again(Trigger.SCHEDULE, "the schedule")
+
+
+def _changed_since() -> bool:
+    """Whether the newest map by UMAP was fitted with other drawings than are approved now."""
+    newest = published().filter(method=Method.UMAP, space=Space.FEATURES).first()
+    if newest is None:
+        return True
+    approved = Drawing.objects.filter(state=Drawing.State.APPROVED).count()
+    still = newest.points.filter(fitted=True, drawing__state=Drawing.State.APPROVED).count()
+    return not approved == still == newest.collected_count
+
+
+def after_approval() -> None:
+    """Make the maps anew where as many drawings were approved since the last as the policy asks for."""
+    after = _policy().maps_after
+    if after and (fresh := approved_since_the_last()) >= after:
+        request_again(Trigger.COUNT, f"{fresh} newly approved drawings")
+
+
+def approved_since_the_last() -> int:
+    """How many drawings were approved since a map was last asked for."""
+    last = LetterMap.objects.order_by("-created_at").values_list("created_at", flat=True).first()
+    decided = Decision.objects.filter(new_state=Drawing.State.APPROVED, drawing__state=Drawing.State.APPROVED)
+    since = decided.filter(created_at__gt=last) if last else decided
+    return since.order_by().values("drawing").distinct().count()
+
+
+def after_promotion() -> None:
+    """Another model serves. One that differs in the last layer alone has the same features, and its maps still hold."""
+    if _policy().maps_follow and published().exists():
+        request(Method.UMAP, Space.FEATURES, Trigger.PROMOTION, "a promotion")
+
+
+def follow_model() -> None:
+    """Publish what the serving model brings along, if its features are new, and have the other maps of features made.
+
+    Raises NoModel, ml.artifact.BadArtifact.
+    """
+    model = registry.current()
+    if publish_reference(model, Trigger.PROMOTION):
+        request_again(Trigger.PROMOTION, "a promotion", without=Q(space=Space.PIXELS) | Q(method__in=SHIPPED))
+
+
+def _policy() -> Policy:
+    return Policy.objects.first() or Policy()
+
+
+def _send(map_id: uuid.UUID, expires: float | None = None) -> None:
+    from letters import tasks
+
+    tasks.send(tasks.make_map, str(map_id), expires=expires)
+
+
+# --- Look after what was left undone -------------------------------------------------------------------------------
+
+
+def look_after() -> None:
+    """Send again what waits, what a worker left when it died, and what a published map still lacks."""
+    from letters import tasks
+
+    now = timezone.now()
+    silent = LetterMap.objects.filter(state=State.RUNNING, heartbeat_at__lt=now - stale_after())
+    silent.filter(attempts__gte=ATTEMPTS).update(
+        state=State.FAILED,
+        claim=None,
+        finished_at=now,
+        message=f"{ATTEMPTS} workers ended while they made it; the last lines of the trainer's log may say why."
+        " The map before it stays. It can be asked for again",
+    )
+    for left in silent.values_list("pk", flat=True):
+        _send(left, AGAIN)
+    send_next(AGAIN)
+    serving = Serving.objects.select_related("model").first()
+    if serving and not _of_trunk(Method.UMAP, serving.model).exists():
+        tasks.send(tasks.follow_model, expires=AGAIN)
+
+
+def send_next(expires: float | None = None) -> None:
+    """The oldest that waits, or else the oldest that is published and not complete, if nobody is at work."""
+    if busy().exists():
+        return
+    waiting = LetterMap.objects.filter(state=State.QUEUED).order_by("created_at")
+    unfinished = _incomplete().order_by("published_at")
+    found = waiting.values_list("pk", flat=True).first() or unfinished.values_list("pk", flat=True).first()
+    if found:
+        _send(found, expires)
+
+
+def stale_after() -> timedelta:
+    """The silence after which a worker counts as dead: longer than what is computed without letting others speak."""
+    return timedelta(seconds=settings.MAP_STALE_AFTER)
+
+
+def busy() -> QuerySet[LetterMap]:
+    """Those that a living worker is at: one at a time, for retrainings and exports have the same workers."""
+    return LetterMap.objects.filter(
+        state__in=(State.RUNNING, State.DONE), finished_at=None, heartbeat_at__gte=timezone.now() - stale_after()
+    )
+
+
+def _incomplete() -> QuerySet[LetterMap]:
+    """Published maps whose quality, figures or thumbnails are still to be made."""
+    return LetterMap.objects.filter(state=State.DONE, finished_at=None, attempts__lt=ATTEMPTS)
+
+
+# --- Points and their end ---------------------------------------------------------------------------------------------
+
+
+def add_points(places: Iterable[tuple[LetterMap, dict[uuid.UUID, Sequence[float]]]], *, fitted: bool) -> None:
+    """Put drawings on maps, those that are still there; in a transaction, which keeps them there until it ends."""
+    places = list(places)
+    wanted = {pk for _, of_map in places for pk in of_map}
+    held = Drawing.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk")
+    there = set(held.values_list("pk", flat=True))
+    MapPoint.objects.bulk_create(
+        [
+            MapPoint(map=on, drawing_id=pk, x=float(x), y=float(y), fitted=fitted)
+            for on, of_map in places
+            for pk, (x, y) in of_map.items()
+            if pk in there
+        ],
+        ignore_conflicts=True,  # it was placed meanwhile
+    )
+
+
+def prune(method: str, space: str) -> None:
+    """Delete maps of a kind that newer ones have replaced, files and all, and older failures."""
+    of_kind = LetterMap.objects.filter(method=method, space=space)
+    shown_ = of_kind.filter(state=State.DONE).order_by("-published_at").values_list("pk", flat=True)[KEPT:]
+    failed = of_kind.filter(state=State.FAILED).order_by("-created_at").values_list("pk", flat=True)[FAILED_KEPT:]
+    discard([*shown_, *failed])
+
+
+def discard(map_ids: Iterable[uuid.UUID]) -> None:
+    """Delete maps and their files."""
+    for each in list(map_ids):
+        LetterMap.objects.filter(pk=each).delete()
+        map_files.delete_folder(f"{map_files.ROOT}/{each}")
+
+
+@receiver(pre_delete, sender=Drawing)
+def redraw_maps_of(sender: type[Drawing], instance: Drawing, **_: object) -> None:
+    """A drawing goes: its points go with it, and the figures that show them are drawn anew."""
+    on = list(LetterMap.objects.filter(points__drawing=instance.pk).values_list("pk", flat=True))
+    if on:
+        transaction.on_commit(partial(forget_figures, on), robust=True)
+
+
+def forget_figures(map_ids: list[uuid.UUID]) -> None:
+    """Whoever draws one at this moment finds his claim gone; a map that is not published yet looks to it by itself."""
+    for pk in map_ids:
+        with transaction.atomic():
+            found = LetterMap.objects.select_for_update().filter(pk=pk, state=State.DONE).first()
+            if found is None:
+                continue
+            figures = {name: found.files[name] for name in WITH_DRAWINGS if name in found.files}
+            left = {name: value for name, value in found.files.items() if name not in figures}
+            LetterMap.objects.filter(pk=pk).update(
+                files=left, finished_at=None, attempts=0, claim=None, heartbeat_at=None
+            )
+            transaction.on_commit(partial(map_files.delete, figures))

@@ -160,9 +160,10 @@ def promote(version: ModelVersion, *, actor: str, reason: str, run: TrainingRun 
 
 def _let_workers_follow() -> None:
     """They follow by themselves; told, one has the new model at hand when the first visitor comes."""
-    from letters import tasks
+    from letters import maps, tasks
 
     tasks.send(tasks.watch)
+    maps.after_promotion()
 
 
 def _lock_serving() -> Serving | None:

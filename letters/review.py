@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from django.db import transaction
@@ -308,14 +309,17 @@ def in_words(decision: Decision) -> str:
 
 def _learn_after(decisions: list[Decision]) -> None:
     """Once all is written: enough new approved drawings may start a retraining. That it cannot start undoes nothing."""
-    if any(each.new_state == State.APPROVED for each in decisions):
-        transaction.on_commit(_after_approval, robust=True)
+    approved = [each.drawing_id for each in decisions if each.new_state == State.APPROVED]
+    if approved:
+        transaction.on_commit(partial(_after_approval, approved), robust=True)
 
 
-def _after_approval() -> None:
-    from letters import retrain  # it knows of what is reviewed, too
+def _after_approval(drawing_ids: list[uuid.UUID]) -> None:
+    from letters import maps, retrain, tasks  # they know of what is reviewed, too
 
+    tasks.send(tasks.place, [str(each) for each in drawing_ids])
     retrain.after_approval()
+    maps.after_approval()
 
 
 # --- Take back -----------------------------------------------------------------------------------------------------

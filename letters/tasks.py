@@ -39,7 +39,7 @@ def _predictor(digest: str) -> Predictor:
     return predictor
 
 
-def send(task: Any, *arguments: str, expires: float | None = None) -> None:
+def send(task: Any, *arguments: str | list[str], expires: float | None = None) -> None:
     """Send a task whose work is noted in the database: where the broker is away, `watch` sends it again."""
     try:
         task.apply_async(arguments, expires=expires, retry=False)
@@ -81,15 +81,19 @@ AGAIN = 10.0  # seconds after which `watch` comes by once more: what it sent is 
 
 @shared_task
 def examine(ids: list[str]) -> None:
-    """Note what the serving model makes of kept drawings."""
+    """Note what the serving model makes of kept drawings; those that are approved come to lie on the maps."""
+    from letters import placing
     from letters.examine import examine as look_at
 
-    look_at([uuid.UUID(each) for each in ids])
+    drawings = [uuid.UUID(each) for each in ids]
+    look_at(drawings)
+    placing.place(drawings)
 
 
 @shared_task
 def watch() -> None:
     """Look after what was left undone: it comes by every few seconds, and what it finds it sends again."""
+    from letters import maps, placing
     from letters import retrain as runs
     from letters.examine import examine as look_at
     from letters.examine import unexamined
@@ -98,9 +102,13 @@ def watch() -> None:
     runs.resume_stalled()
     for each in stale():
         send(export, str(each), expires=AGAIN)
+    maps.look_after()
     waiting = unexamined(EXAMINED_AT_ONCE)
     look_at(waiting)
-    if len(waiting) == EXAMINED_AT_ONCE:
+    more_to_place = placing.place_missing()
+    if placing.lacking("pixels"):
+        send(place_pixels, expires=AGAIN)
+    if len(waiting) == EXAMINED_AT_ONCE or more_to_place:
         send(watch, expires=AGAIN)
 
 
@@ -122,6 +130,55 @@ def retrain_on_schedule(kind: str = "head") -> None:
         step.start(kind=kind, trigger="schedule", requested_by="the schedule")
     except Refusal as refusal:
         log.info("no retraining on schedule: %s", refusal.message)
+
+
+# --- Maps ----------------------------------------------------------------------------------------------------------
+
+
+@shared_task
+def place(ids: list[str]) -> None:
+    """Put drawings that were approved on the maps."""
+    from letters import placing
+
+    placing.place([uuid.UUID(each) for each in ids])
+
+
+@shared_task
+def place_pixels() -> None:
+    """Put what is missing on the maps of pixels."""
+    from letters import placing
+
+    while placing.place_missing("pixels"):
+        pass
+
+
+@shared_task
+def make_map(map_id: str) -> None:
+    """Make a map, if it still waits, or complete one that came with its model."""
+    from letters import map_work
+
+    map_work.work(uuid.UUID(map_id))
+
+
+@shared_task
+def follow_model() -> None:
+    """Publish the maps that a new model brings along, and have those made that it does not."""
+    from letters import maps
+    from letters.errors import NoModel
+
+    try:
+        maps.follow_model()
+    except (NoModel, BadArtifact) as problem:
+        log.error("the maps do not follow the model: %s", problem)
+
+
+@shared_task
+def make_maps_on_schedule() -> None:
+    """Have the maps made anew, where letters came or went since."""
+    from letters import maps
+
+    if not maps.on_schedule():
+        log.info("no maps on schedule: they show what there is")
 
 
 @shared_task

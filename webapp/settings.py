@@ -167,7 +167,12 @@ CELERY_TASK_ROUTES = {
     "letters.tasks.predict": {"queue": "inference"},
     "letters.tasks.examine": {"queue": "examination"},
     "letters.tasks.watch": {"queue": "examination"},
+    "letters.tasks.place": {"queue": "examination"},
+    "letters.tasks.make_maps_on_schedule": {"queue": "examination"},
     "letters.tasks.export": {"queue": "exports"},
+    "letters.tasks.make_map": {"queue": "maps"},
+    "letters.tasks.follow_model": {"queue": "maps"},
+    "letters.tasks.place_pixels": {"queue": "maps"},
 }
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
@@ -194,6 +199,8 @@ HOLDOUT_SHARE = env.float(
 )  # of the contributors: their drawings judge models and never train one
 RUN_STALE_AFTER = env.float("RUN_STALE_AFTER", default=30.0)  # seconds of silence, and a retraining is taken up again
 RUN_SILENT_AFTER = env.float("RUN_SILENT_AFTER", default=600.0)  # seconds without news of all layers, and it is ended
+MAP_SAMPLE = env.int("MAP_SAMPLE", default=20_000)  # EMNIST letters of a map; without the archive the reference alone
+MAP_STALE_AFTER = env.float("MAP_STALE_AFTER", default=120.0)  # seconds of silence, and a map is begun again
 CONSENT_VERSION = "2"  # of the words in letters/consent.py
 DATA_LICENCE = env.str(
     "DATA_LICENCE", default="CC BY 4.0"
