@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import uuid
 from typing import Any
 
@@ -12,16 +13,16 @@ from django.urls import reverse
 from django.utils.cache import get_conditional_response
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer, extend_schema
-from rest_framework import negotiation, serializers
+from rest_framework import negotiation, serializers, status
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from letters import errors, map_files, maps, registry
+from letters import emnist_images, errors, map_files, maps, registry
 from letters import serializers as s
-from letters.api import refusals
+from letters.api import refusals, validated
 from letters.api_runs import is_allowed
 from letters.models import LetterMap
 from ml.labels import CLASSES
@@ -209,6 +210,67 @@ def _making(made: LetterMap) -> dict[str, Any]:
     return {"id": str(made.pk), "share": float(made.progress.get("share", 0.0))} | named
 
 
+# --- To have made --------------------------------------------------------------------------------------------------
+
+
+class MapRequestSerializer(serializers.Serializer[Any]):
+    """Which map to make."""
+
+    method = serializers.ChoiceField(choices=LetterMap.Method.choices)
+    space = serializers.ChoiceField(choices=LetterMap.Space.choices, default=LetterMap.Space.FEATURES)
+
+
+class MapAskedSerializer(serializers.Serializer[Any]):
+    """A map that was asked for."""
+
+    id = serializers.UUIDField()
+    state = serializers.ChoiceField(choices=LetterMap.State.choices)
+    joined = serializers.BooleanField(help_text="One of its kind waited already, and stands for this one too.")
+
+
+class MapJobSerializer(serializers.Serializer[Any]):
+    """How far a map is."""
+
+    id = serializers.UUIDField()
+    method = serializers.ChoiceField(choices=LetterMap.Method.choices)
+    space = serializers.ChoiceField(choices=LetterMap.Space.choices)
+    state = serializers.ChoiceField(choices=LetterMap.State.choices)
+    trigger = serializers.ChoiceField(choices=LetterMap.Trigger.choices)
+    requested_by = serializers.CharField()
+    progress = serializers.DictField(help_text="share (0 to 1), message.")
+    message = serializers.CharField(help_text="How it ended, in words.")
+    attempts = serializers.IntegerField(help_text="How many workers began it.")
+    created_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    published_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+
+
+def job_value(made: LetterMap) -> dict[str, Any]:
+    """A map on its way, or what came of it."""
+    named = ("method", "space", "state", "trigger", "requested_by", "progress", "message", "attempts")
+    times = ("created_at", "started_at", "published_at", "finished_at")
+    return {"id": str(made.pk)} | {name: getattr(made, name) for name in (*named, *times)}
+
+
+class MapJobView(APIView):
+    """One map on its way."""
+
+    authentication_classes = (SessionAuthentication,)
+    permission_classes = (SeesMaking,)
+
+    @extend_schema(
+        operation_id="map_job",
+        summary="How far a map is (staff)",
+        responses={200: MapJobSerializer} | refusals(403, 404),
+    )
+    def get(self, request: Request, map_id: uuid.UUID) -> Response:
+        made = LetterMap.objects.filter(pk=map_id).first()
+        if made is None:
+            raise errors.MapNotFound("there is no such map")
+        return Response(job_value(made), headers={"Cache-Control": "no-store"})
+
+
 # --- To look at ----------------------------------------------------------------------------------------------------
 
 METHOD = OpenApiParameter(
@@ -235,6 +297,18 @@ class MapsView(APIView):
     def get(self, request: Request) -> Response:
         value = {"maps": summaries(maps.current()), "making": [_making(each) for each in maps.making()]}
         return Response(value, headers={"Cache-Control": "public, max-age=10"})
+
+    @extend_schema(
+        operation_id="make_map",
+        summary="Have a map made anew (staff)",
+        request=MapRequestSerializer,
+        responses={202: MapAskedSerializer} | refusals(400, 403, 413, 415),
+    )
+    def post(self, request: Request) -> Response:
+        data = validated(MapRequestSerializer, request)
+        asked = maps.request(data["method"], data["space"], LetterMap.Trigger.API, request.user.get_username())
+        value = {"id": str(asked.map.pk), "state": asked.map.state, "joined": asked.joined}
+        return Response(value, status=status.HTTP_202_ACCEPTED)
 
 
 def _space_of(request: Request) -> str:
@@ -284,8 +358,8 @@ class FileView(APIView):
     content_negotiation_class = AnyAnswer
 
 
-def _never_changes(request: Request, content: bytes, kind: str, etag: str, **headers: str) -> HttpResponseBase:
-    """An answer that a browser need not ask for again."""
+def _cached(request: Request, content: bytes, kind: str, etag: str, headers: dict[str, str]) -> HttpResponseBase:
+    """An answer, or 304 to whoever has it already. Without other `headers` a browser need not ask again."""
     headers = {"Cache-Control": FOR_EVER, "ETag": f'"{etag}"'} | headers
     response = HttpResponse(content, kind, headers=headers)
     return get_conditional_response(request._request, etag=f'"{etag}"', response=response) or response
@@ -306,14 +380,13 @@ class EmnistPointsView(FileView):
     def get(self, request: Request, map_id: uuid.UUID) -> HttpResponseBase:
         content = maps.emnist_points(maps.find(map_id))
         packed = _takes_gzip(request)
-        headers = {"Content-Encoding": "gzip"} if packed else {}
-        return _never_changes(
+        headers = {"Vary": "Accept-Encoding"} | ({"Content-Encoding": "gzip"} if packed else {})
+        return _cached(
             request,
             content if packed else gzip.decompress(content),
             "application/octet-stream",
             f"{map_id.hex}-{'gzip' if packed else 'plain'}",
-            Vary="Accept-Encoding",
-            **headers,
+            headers,
         )
 
 
@@ -349,7 +422,7 @@ class SheetView(FileView):
     )
     def get(self, request: Request, map_id: uuid.UUID, number: int) -> HttpResponseBase:
         content = maps.file_of(maps.find(map_id), f"sheets/{number}.png")
-        return _never_changes(request, content, "image/png", f"{map_id.hex}-sheet-{number}")
+        return _cached(request, content, "image/png", f"{map_id.hex}-sheet-{number}", {})
 
 
 class MapFileView(FileView):
@@ -367,4 +440,63 @@ class MapFileView(FileView):
         if name not in FIGURES:
             raise errors.MapNotFound(f"a map has the figures {', '.join(FIGURES)}")
         content = maps.file_of(maps.find(map_id), name)
-        return _never_changes(request, content, FIGURES[name], f"{map_id.hex}-{name}")
+        etag = hashlib.sha256(content).hexdigest()[:32]  # one that shows a drawing is drawn anew when that is withdrawn
+        return _cached(request, content, FIGURES[name], etag, {"Cache-Control": "no-cache"})
+
+
+# --- The data set --------------------------------------------------------------------------------------------------
+
+
+class ConfusedSerializer(serializers.Serializer[Any]):
+    """A pair of classes that the model mixes up."""
+
+    label = serializers.ChoiceField(choices=CLASSES)  # type: ignore[assignment] # the stubs mean Field.label
+    predicted = serializers.ChoiceField(choices=CLASSES)
+    count = serializers.IntegerField(help_text="Test images.")
+
+
+class EmnistSerializer(serializers.Serializer[Any]):
+    """The data set that the serving model was trained on."""
+
+    model = MapModelSerializer()
+    dataset = serializers.CharField()
+    classes = serializers.DictField(
+        child=serializers.IntegerField(), help_text="Training images of each class; without the archive, of the map."
+    )
+    confused = ConfusedSerializer(many=True, help_text="What the model mixes up most often, on test images.")
+    has_images = serializers.BooleanField(help_text="Whether there are means and examples.")
+
+
+class EmnistView(APIView):
+    """EMNIST in numbers."""
+
+    @extend_schema(
+        operation_id="emnist",
+        summary="EMNIST letters by class, and which the serving model mixes up",
+        responses={200: EmnistSerializer} | refusals(503),
+    )
+    def get(self, request: Request) -> Response:
+        value = emnist_images.summary()
+        model = value.pop("model")
+        value["model"] = {"number": model.number, "digest": model.digest[:12]}
+        return Response(value, headers={"Cache-Control": "public, max-age=60"})
+
+
+class EmnistPictureView(FileView):
+    """EMNIST in pictures."""
+
+    @extend_schema(
+        operation_id="emnist_picture",
+        summary="The mean image of a class of EMNIST, or 16 examples side by side",
+        parameters=[
+            OpenApiParameter("kind", str, OpenApiParameter.PATH, enum=["mean", "examples"]),
+            OpenApiParameter("label", str, OpenApiParameter.PATH, enum=list(CLASSES)),
+        ],
+        responses={(200, "image/png"): OpenApiTypes.BINARY} | AS_BEFORE | refusals(404),
+    )
+    def get(self, request: Request, kind: str, label: str) -> HttpResponseBase:
+        if kind not in ("mean", "examples"):
+            raise errors.MapNotFound("there are mean and examples of each class")
+        content = emnist_images.picture(kind, label)
+        etag = hashlib.sha256(content).hexdigest()[:32]
+        return _cached(request, content, "image/png", etag, {"Cache-Control": "public, max-age=3600"})

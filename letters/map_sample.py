@@ -6,6 +6,7 @@ import hashlib
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ class Emnist:
 # --- EMNIST --------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=1)  # of the one model that serves
 def reference(folder: Path) -> Emnist:
     """The reference letters that an artefact brings along, without images."""
     letters = artifact.emnist_reference(folder)

@@ -19,7 +19,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from letters import errors, map_files, map_sample, maps, placing, registry
+from letters import emnist_images, errors, map_files, map_sample, maps, placing, registry
 from letters.map_files import Floats, Letters
 from letters.map_sample import Emnist
 from letters.maps import ATTEMPTS, Space, State
@@ -51,8 +51,18 @@ def work(map_id: uuid.UUID) -> None:
     try:
         with _Hold(made) as hold:
             _work(hold)
+        _picture_emnist()
     finally:
         maps.send_next()
+
+
+def _picture_emnist() -> None:
+    """Once, for the page of the data set: this is the worker that has the archive."""
+    with suppress(errors.NoModel):
+        try:
+            emnist_images.make(registry.current())
+        except (ArchiveError, OSError) as problem:
+            log.error("there are no pictures of EMNIST: %s", problem)
 
 
 def _claim(map_id: uuid.UUID) -> LetterMap | None:

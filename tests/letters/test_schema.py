@@ -24,12 +24,13 @@ READ = [("get", path) for path in ("drawings/mine", "drawings/{drawing_id}", "ma
 READ += [("get", path) for path in ("training-runs", "training-runs/{run_id}", "deployments")]
 READ += [("get", path) for path in ("maps", "maps/{method}", "maps/{map_id}/emnist", "maps/{map_id}/collected")]
 READ += [("get", path) for path in ("maps/{map_id}/sheets/{number}", "maps/{map_id}/{name}")]
+READ += [("get", path) for path in ("emnist/summary", "emnist/{kind}/{label}.png")]
 WRITE = [("post", "predictions"), ("post", "drawings"), ("delete", "drawings/{drawing_id}")]
 WRITE += [("post", path) for path in ("training-runs", "training-runs/{run_id}/cancel", "models/{number}/promote")]
-STAFF_READ = [("get", path) for path in ("exports", "exports/{export_id}")]
+STAFF_READ = [("get", path) for path in ("exports", "exports/{export_id}", "maps/jobs/{map_id}")]
 STAFF_WRITE = [("post", f"review/{path}") for path in ("cards", "release", "decisions", "decisions/bulk", "undo")]
 STAFF_WRITE += [(method, "contributors/{contributor_id}/mute") for method in ("post", "delete")]
-COSTLY = [("post", "exports")]  # a job, which these tests leave to others to ask for
+COSTLY = [("post", "exports"), ("post", "maps")]  # a job, which these tests leave to others to ask for
 FOR_STAFF = [
     *STAFF_READ,
     *STAFF_WRITE,
