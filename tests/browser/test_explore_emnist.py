@@ -19,7 +19,7 @@ SUMMARY: dict[str, Any] = {
         {"label": "q", "predicted": "g", "count": 61},
     ],
     "has_images": True,
-    "model": {"version": 3, "digest": "0" * 12},
+    "model": {"number": 3, "digest": "0" * 12},
 }
 
 
@@ -52,6 +52,7 @@ def test_without_the_archive_it_says_where_images_come_from(page: Page) -> None:
     page.goto("/explore/emnist/")
     expect(page.locator("#looks-words")).to_contain_text("EMNIST_ARCHIVE")
     expect(page.locator("#looks li")).to_have_count(0)
+    expect(page.locator("#counts-words")).to_contain_text("those of the map")
 
 
 def test_a_site_that_cannot_be_reached_is_asked_again(page: Page) -> None:

@@ -59,6 +59,17 @@ export function drawingOf(points, index) {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
+/** How many points each of the margin's switches is about. */
+export function countsOf(points) {
+  const counts = { emnist: 0, collected: 0, mistakes: 0, suspected: 0 };
+  for (let index = 0; index < points.count; index += 1) {
+    counts[isCollected(points, index) ? "collected" : "emnist"] += 1;
+    if (isMistaken(points, index)) counts.mistakes += 1;
+    if (isSuspected(points, index)) counts.suspected += 1;
+  }
+  return counts;
+}
+
 /** One row a class that has points: how many of which source, how many are read right, and what it is mostly taken for. */
 export function tally(points, classes) {
   const rows = classes.map((label) => ({ label, emnist: 0, collected: 0, right: 0, suspected: 0, taken: new Map() }));

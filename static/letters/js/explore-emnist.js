@@ -27,16 +27,17 @@ function show({ classes: counts, confused, has_images: hasImages, model }) {
   $("emnist-note").hidden = true;
   $("emnist-parts").hidden = false;
   $("emnist").dataset.state = "ready";
-  showCounts(counts);
+  showCounts(counts, hasImages);
   showPairs(confused, model);
   showLooks(hasImages);
 }
 
-function showCounts(counts) {
+/** Without the archive only those are counted that came with the model: they are on the map. */
+function showCounts(counts, isWhole) {
   const known = classes.filter((label) => label in counts);
   const most = Math.max(1, ...known.map((label) => counts[label]));
   const total = known.reduce((sum, label) => sum + counts[label], 0);
-  $("counts-words").textContent = `${whole(total)} letters in ${known.length} classes: capitals and small letters that look alike are one.`;
+  $("counts-words").textContent = `${whole(total)} letters${isWhole ? "" : ", those of the map,"} in ${known.length} classes: capitals and small letters that look alike are one.`;
   $("counts").replaceChildren(...known.map((label) => {
     const bar = element("span", { className: "bar" });
     bar.style.setProperty("--share", counts[label] / most);
@@ -46,7 +47,7 @@ function showCounts(counts) {
 
 function showPairs(confused, model) {
   $("pairs-words").textContent = confused.length > 0
-    ? `What model ${model.version ?? model.number} reads in place of the letter that was meant, on letters that it has not seen before.`
+    ? `What model ${model.number} reads in place of the letter that was meant, on letters that it has not seen before.`
     : "It is not known yet which letters the serving model confuses.";
   $("pairs").replaceChildren(...confused.map(({ label, predicted, count }) => element("li", {},
     glyph(label), element("span", { className: "soft-arrow", textContent: "read as" }), glyph(predicted), element("span", { className: "soft", textContent: `${whole(count)} times` }))));

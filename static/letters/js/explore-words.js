@@ -12,6 +12,10 @@ export function summaryOf({ counts, space }, methodName) {
   return `${letters(counts.emnist)} of EMNIST${collected}, laid out by ${methodName} ${SPACES[space]}: like stands by like.`;
 }
 
+const MISSING = { features: "what the model sees", pixels: "pixels" };
+
+export const missingWords = (method, space, names) => `There is no map by ${names[method]} of ${MISSING[space]} yet.`;
+
 /** How good a map is: [[what, value, meaning], ...], without what is not known. */
 export function qualityOf({ quality, model, counts, published_at: published }) {
   const { trustworthiness, knn_plane: here, knn_space: there, moved_mean: mean, moved_largest: largest } = quality ?? {};

@@ -4,17 +4,17 @@ import { $, button, element } from "./dom.js";
 import { read, write } from "./explore-address.js";
 import { Card } from "./explore-card.js";
 import { Controls } from "./explore-controls.js";
-import { isCollected, isMistaken, isSuspected, placeOf } from "./explore-data.js";
+import { countsOf, placeOf } from "./explore-data.js";
 import { NoWebGL } from "./explore-gl.js";
 import { EVERYTHING, MODES } from "./explore-looks.js";
 import { WHOLE } from "./explore-camera.js";
 import { Plot } from "./explore-plot.js";
 import { Selection } from "./explore-selection.js";
+import { SheetState } from "./explore-sheet.js";
 import { getMaps, getPoints } from "./explore-source.js";
 import { fillFigures, fillQuality, fillTable } from "./explore-table.js";
-import { letters, methodWords, summaryOf, trouble } from "./explore-words.js";
+import { letters, methodWords, missingWords, summaryOf, trouble } from "./explore-words.js";
 
-const NAMES = { features: "what the model sees", pixels: "pixels" };
 const CLOSE = 8; // the zoom at which a picture of the selection is looked at
 const config = JSON.parse($("config").textContent);
 const { classes, methods, spaces } = config;
@@ -22,6 +22,7 @@ const allowed = { methods: Object.keys(methods), spaces: Object.keys(spaces), mo
 
 let state = read(window.location.search, allowed);
 let maps = null; // summaries of all that there are
+let making = []; // what is on its way
 let map = null; // the summary of the one that is shown
 let points = null;
 let selected = null; // numbers of points, or null
@@ -43,6 +44,10 @@ const controls = new Controls({
 const selection = new Selection({
   part: $("selection"), title: $("selection-title"), counts: $("selection-counts"), grid: $("selection-grid"), more: $("selection-more"),
   classes, onPick: lookAt,
+});
+const sheet = new SheetState({
+  atlas: $("atlas"), message: $("message"), title: $("message-title"), text: $("message-text"), actions: $("message-actions"),
+  figure: $("figure"), image: $("figure-image"),
 });
 const plot = makePlot();
 
@@ -66,15 +71,18 @@ async function load() {
   markTabs();
   show("loading");
   try {
-    maps ??= (await getMaps()).maps;
-    const found = maps.find((each) => each.method === state.method && each.space === state.space);
-    if (!found) return showMissing();
-    if (!fetched.has(found.id)) fetched.set(found.id, await getPoints(found, wait.signal));
-    if (asked === wait) showMap(found, fetched.get(found.id));
+    if (maps === null) ({ maps, making } = await getMaps());
+    if (asked !== wait) return;
+    const found = maps.find(isWanted);
+    if (!found) showMissing();
+    else if (!fetched.has(found.id)) fetched.set(found.id, await getPoints(found, wait.signal));
+    if (found && asked === wait) showMap(found, fetched.get(found.id));
   } catch (error) {
     if (error.name !== "AbortError") showTrouble(error);
   }
 }
+
+const isWanted = (each) => each.method === state.method && each.space === state.space;
 
 function showMap(found, its) {
   map = found;
@@ -84,7 +92,7 @@ function showMap(found, its) {
   controls.count(countsOf(points));
   fillQuality($("quality"), map);
   if (plot) drawMap();
-  else showFlat();
+  else sheet.showFigure(map.urls.svg, summaryOf(map, methods[map.method]));
   requestAnimationFrame(() => setTimeout(() => { // after the map is on the screen
     if (points !== its) return;
     fillTable($("table"), points, classes);
@@ -98,62 +106,39 @@ function drawMap() {
   plot.mode = state.colour;
   plot.filter = state.filter;
   plot.mine = state.method === allowed.methods[0] && state.space === allowed.spaces[0] ? state.mine : null;
+  if (plot.mine) $("summary").append(" Your drawing is marked.");
   show("ready");
   plot.setPoints(points);
   tellShown();
 }
 
-function countsOf(its) {
-  const counts = { emnist: 0, collected: 0, mistakes: 0, suspected: 0 };
-  for (let index = 0; index < its.count; index += 1) {
-    counts[isCollected(its, index) ? "collected" : "emnist"] += 1;
-    if (isMistaken(its, index)) counts.mistakes += 1;
-    if (isSuspected(its, index)) counts.suspected += 1;
-  }
-  return counts;
-}
-
 // --- What is shown ---
 
-/** "loading", "ready", "flat" (no WebGL), "missing" or "trouble": what the sheet is at. */
-function show(name, title = "", text = "", ...actions) {
-  $("atlas").dataset.state = name;
-  $("message").hidden = name === "ready" || name === "flat";
-  $("figure").hidden = name !== "flat";
+function show(name, ...words) {
+  sheet.show(name, ...words);
   if (name === "ready" || name === "flat") return;
   $("numbers").hidden = true;
   closeCard();
-  $("message-title").textContent = name === "loading" ? "Laying out the letters …" : title;
-  $("message-text").textContent = text;
-  $("message-actions").replaceChildren(...actions);
 }
 
-function showTrouble(error) {
-  const [title, text] = trouble(error);
-  show("trouble", title, text, button("Try again", () => {
-    maps = null;
-    load();
-  }));
-}
+const again = (words) => button(words, () => {
+  maps = null;
+  load();
+});
+
+const showTrouble = (error) => show("trouble", ...trouble(error), again("Try again"));
 
 function showMissing() {
-  $("summary").textContent = `There is no map by ${methods[state.method]} of ${NAMES[state.space]} yet.`;
+  $("summary").textContent = missingWords(state.method, state.space, methods);
+  const onItsWay = making.find(isWanted);
   const others = maps.slice(0, 4).map((each) => tabLink(each.method, each.space));
-  const make = config.maps_url ? [element("a", { className: "button", href: config.maps_url, textContent: "Make it" })] : [];
-  if (others.length > 0) return show("missing", "This map has not been made yet", "Others are there:", ...others, ...make);
-  const again = button("Look again", () => {
-    maps = null;
-    load();
-  });
-  show("missing", "No map has been made yet", "The first is made while the site starts, which takes a minute. Look again then.", again, ...make);
+  if (onItsWay) show("missing", "This map is being made", `${Math.round(100 * onItsWay.share)}\u00a0% of it is done.`, again("Look again"));
+  else if (others.length > 0) show("missing", "This map has not been made yet", "Others are there:", ...others, ...makeLink());
+  else show("missing", "No map has been made yet", "The first is made while the site starts, which takes a minute.", again("Look again"), ...makeLink());
 }
 
-function showFlat() {
-  show("flat");
-  $("figure-image").hidden = !map.urls.svg;
-  if (map.urls.svg) $("figure-image").src = map.urls.svg;
-  $("figure-image").alt = summaryOf(map, methods[map.method]);
-}
+/** Where staff have maps made. */
+const makeLink = () => (config.maps_url ? [element("a", { className: "button", href: config.maps_url, textContent: "Have it made" })] : []);
 
 function tabLink(method, space) {
   const link = element("a", { className: "button", href: `?method=${method}&space=${space}`, textContent: `${methods[method]}, ${spaces[space].toLowerCase()}` });
