@@ -25,6 +25,8 @@ LABELS = {
     "significance": "What counts as chance",
     "class_loss": "Largest loss of a class, in points",
     "holdout_minimum": "Fewest drawings to judge by",
+    "maps_after": "After so many new drawings",
+    "maps_follow": "UMAP after each promotion",
 }
 
 
@@ -40,6 +42,7 @@ class PolicyAdmin(_ModelAdmin):
             "What a model must prove",
             {"fields": ("promote_passed", "significance", "class_loss", "holdout_minimum")},
         ),
+        ("When the maps are made anew by themselves", {"fields": ("maps_after", "maps_follow")}),
     )
 
     class Media:
@@ -61,7 +64,8 @@ class PolicyAdmin(_ModelAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        tasks = PeriodicTask.objects.filter(task="letters.tasks.retrain_on_schedule").select_related("crontab")
+        by_the_clock = [f"letters.tasks.{name}" for name in ("retrain_on_schedule", "make_maps_on_schedule")]
+        tasks = PeriodicTask.objects.filter(task__in=by_the_clock).order_by("-task").select_related("crontab")
         context = {
             "title": "How this site learns",
             "subtitle": None,
@@ -71,7 +75,7 @@ class PolicyAdmin(_ModelAdmin):
         return super().change_view(request, object_id, form_url, context | (extra_context or {}))
 
     def response_change(self, request: HttpRequest, obj: Policy) -> HttpResponse:
-        self.message_user(request, "Set. The next retraining goes by it.")
+        self.message_user(request, "Set. The next retraining goes by it, and the next making of maps.")
         return HttpResponseRedirect(reverse("admin:letters_policy_change", args=[1]))
 
 

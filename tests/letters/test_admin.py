@@ -226,7 +226,10 @@ def test_what_the_site_writes_nobody_edits(staff: Visitor, visitor: Visitor) -> 
     [
         "/admin/",
         DRAWINGS,
-        *(f"/admin/letters/{table}/" for table in ("contributor", "decision", "modelversion", "serving", "deployment")),
+        *(
+            f"/admin/letters/{table}/"
+            for table in ("contributor", "decision", "modelversion", "serving", "deployment", "lettermap")
+        ),
         "/admin/review/",
     ],
 )
@@ -252,6 +255,7 @@ def test_strangers_see_nothing(visitor: Visitor, path: str) -> None:
         "/admin/letters/modelversion/1/change/",
         "/admin/letters/serving/",
         "/admin/letters/deployment/",
+        "/admin/letters/lettermap/",
         "/admin/password_change/",
     ],
 )

@@ -604,6 +604,29 @@ def test_who_may_not_make_maps(model: ModelVersion) -> None:
     assert LetterMap.objects.count() == 1
 
 
+def test_a_button_asks_for_one(model: ModelVersion, settings: Any) -> None:
+    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}  # pages without `collectstatic`
+    settings.STORAGES = settings.STORAGES | {"staticfiles": plain}
+    made()
+    ada, page = browser("ada", "maintainers"), "/admin/letters/lettermap/"
+    assert "PCA of the model&#x27;s features" in ada.get(page).content.decode()
+    assert "Refresh" not in ada.get(page).headers
+    assert ada.post(f"{page}make/", {"method": "svd", "space": "features"}).status_code == 302
+    assert LetterMap.objects.get(state="queued").requested_by == "ada"
+    assert 'data-state="queued"' in ada.get(page).content.decode()
+    assert ada.get(page).headers["Refresh"]
+    assert (
+        "waits already"
+        in ada.post(f"{page}make/", {"method": "svd", "space": "features"}, follow=True).content.decode()
+    )
+    assert "Choose a method" in ada.post(f"{page}make/", {"method": "x"}, follow=True).content.decode()
+    LetterMap.objects.filter(state="queued").update(state="failed", message="the disk is full")
+    assert "the disk is full" in ada.get(page).content.decode()
+    bob = browser("bob", "reviewers")
+    assert bob.get(page).status_code == 403
+    assert bob.post(f"{page}make/", {"method": "svd", "space": "features"}).status_code == 403
+
+
 def test_the_command(model: ModelVersion, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     call_command("make_maps")
     assert LetterMap.objects.filter(state="queued", space="features").count() == 6
