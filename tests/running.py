@@ -60,6 +60,8 @@ FOREIGN = [
     "HOST",
     "LETTERLOOP_ENV",
     "LOG_LEVEL",
+    "MAP_SAMPLE",
+    "MAP_STALE_AFTER",
     "PROXIES",
     "RUN_SILENT_AFTER",
     "RUN_STALE_AFTER",
