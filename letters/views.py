@@ -90,11 +90,13 @@ def sample_image(request: HttpRequest, drawing_id: uuid.UUID) -> HttpResponse:
 def explore(request: HttpRequest) -> HttpResponse:
     """The maps of all letters. What stands on them the page asks of the API."""
     may_review = request.user.has_perm("letters.review_drawing")
+    may_make = request.user.has_perm("letters.make_lettermap")
     config = {
         "classes": CLASSES,
         "methods": MAP_METHODS,
         "spaces": MAP_SPACES,
         "drawing_url": reverse("admin:letters_drawing_change", args=["ID"]) if may_review else "",
+        "maps_url": reverse("admin:letters_lettermap_changelist") if may_make else "",
     }
     return render(request, "explore.html", {"page_config": config})
 

@@ -33,7 +33,9 @@ def test_an_empty_sheet_leads_to_the_whole_map(visitor: Visitor) -> None:
 
 def test_staff_go_from_a_collected_letter_to_its_record(site: Site, page: Page) -> None:
     site.python(
-        "import django; django.setup()\nfrom tests.letters.reviewing import a_reviewer\na_reviewer('cartographer')\n"
+        "import django; django.setup()\n"
+        "from tests.letters.reviewing import a_reviewer\n"
+        "a_reviewer('cartographer', 'maintainers')\n"
     )
     page.goto("/admin/login/?next=/explore/")
     page.get_by_label("Username").fill("cartographer")
@@ -45,3 +47,6 @@ def test_staff_go_from_a_collected_letter_to_its_record(site: Site, page: Page) 
     page.mouse.click(*explorer.point(explorer.map.emnist))
     record = explorer.card.get_by_role("link", name="Open its record")
     expect(record).to_have_attribute("href", f"/admin/letters/drawing/{explorer.map.ids[0]}/change/")
+    page.get_by_role("link", name="LLE", exact=True).click()
+    make = page.get_by_role("link", name="Have it made")
+    expect(make).to_have_attribute("href", "/admin/letters/lettermap/")

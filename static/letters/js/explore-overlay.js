@@ -7,7 +7,7 @@ const OWN_WORDS = "your drawing";
 
 /** Draw all of it. Places are of the plane, the lasso's line is of the screen. */
 export function drawOverlay(canvas, view, size, { names, classes, marked, mine, line, hasCross }) {
-  const context = prepare(canvas, size.width, size.height);
+  const context = cleared(canvas, size);
   const paint = { context, ink: colour("--ink"), paper: colour("--card"), serif: colour("--serif"), accent: colour("--accent") };
   const onScreen = (place) => toScreen(view, size, place);
   for (const { number, place } of names) drawName(paint, classes[number], onScreen(place), nameSize(view, size));
@@ -15,6 +15,15 @@ export function drawOverlay(canvas, view, size, { names, classes, marked, mine, 
   if (mine) drawOwn(paint, onScreen(mine));
   if (line?.length > 1) drawLine(paint, line);
   if (hasCross) drawCross(paint, size);
+}
+
+/** The canvas, empty: only made anew where its size changed, which costs more than all that is drawn on it. */
+function cleared(canvas, { width, height }) {
+  const isAsItWas = canvas.dataset.size === `${width} ${height} ${window.devicePixelRatio}`;
+  canvas.dataset.size = `${width} ${height} ${window.devicePixelRatio}`;
+  const context = isAsItWas ? canvas.getContext("2d") : prepare(canvas, width, height);
+  context.clearRect(0, 0, width, height);
+  return context;
 }
 
 const nameSize = (view, { width, height }) => Math.min(30, Math.max(14, Math.min(width, height) / 34) * Math.max(1, view.zoom) ** 0.25);
