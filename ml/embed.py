@@ -6,6 +6,7 @@ measurements that the numbers here were chosen by.
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
@@ -22,13 +24,16 @@ Report = Callable[[float, str], None]
 METHODS = ("umap", "tsne", "pca", "svd", "isomap", "lle")
 SPACES = ("features", "pixels")
 NEIGHBOURS = 8  # that place a letter, say why it was read so, and judge a map
-GRAPH = 15  # neighbours, itself included, that UMAP, Isomap and LLE build upon
+GRAPH = 15  # neighbours, itself included, that UMAP and LLE build upon
 FEWEST = GRAPH + 1  # letters below which these and t-SNE have nothing to work with
-LANDMARKS = {"umap": 50_000, "tsne": 20_000, "isomap": 4_000, "lle": 4_000}  # above these the rest are placed
+LANDMARKS = {"umap": 50_000, "tsne": 10_000, "isomap": 4_000, "lle": 4_000}  # above these the rest are placed
 EXPLAINED, COMPONENTS = 200, 16
 ROOM = 0.95  # what a first map fills of -1..1: the rest is for letters that come
+OUTLIERS = 0.005  # share of the letters
 SHORT_FIT = 60  # epochs of UMAP that starts from earlier places
-SHORT_TSNE, TSNE_WIDTH = 250, 60  # steps of such a t-SNE, and how wide it is beside a map
+WAYS, LEADING = 30, 8  # neighbours in Isomap, whose ways shift with every letter if fewer; directions it goes on with
+FLAT = 32  # directions of LLE to choose from
+SHORT_TSNE = 250  # steps of such a t-SNE, the fewest that scikit-learn takes
 SAMPLE = 2_000  # letters that a map is judged by
 BLOCK = 1 << 23  # distances that are held at once, 32 MiB
 
@@ -75,10 +80,13 @@ def fit(
     tell = report or (lambda share, words: None)
     if (vectors == vectors[0]).all():
         return _all_the_same(method, vectors)
-    if method in ("pca", "svd"):
-        return _linear(vectors, start, centred=method == "pca", tell=tell)
-    chosen = _landmarks(len(vectors), landmarks or LANDMARKS[method], seed)
-    return Fitted(_fit_some(method, vectors, chosen, seed, start, tell))
+    tell(0.0, "loading")
+    importlib.import_module(_LIBRARIES[method])  # only whoever fits pays for it; before the limit, or it escapes that
+    with threadpool_limits(1):  # the same sums whatever the machine has; threads that wait for a busy one cost more
+        if method in ("pca", "svd"):
+            return _linear(vectors, start, centred=method == "pca", tell=tell)
+        chosen = _landmarks(len(vectors), landmarks or LANDMARKS[method], seed)
+        return Fitted(_fit_some(method, vectors, chosen, seed, start, tell))
 
 
 def fit_umap(features: Floats, seed: int = 0, start: Floats | None = None) -> Floats:
@@ -203,12 +211,10 @@ def _signs_fixed(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def _umap(vectors: Floats, seed: int, start: Floats | None, tell: Report) -> Floats:
     """McInnes, Healy, Melville, "UMAP", arXiv:1802.03426. It begins from the two main components, or from `start`."""
-    tell(0.0, "loading umap")
-    from umap import UMAP  # compiles for half a minute: only whoever fits pays for it
+    from umap import UMAP
 
-    tell(0.05, "neighbours")
+    begin = _spread(_main_plane(vectors, tell) if start is None else start, seed)
     indices, distances = _graph(vectors, _part(tell, 0.05, 0.4))
-    begin = _spread(_linear(vectors, None, centred=True, tell=tell).plane if start is None else start, seed)
     tell(0.4, "layout")
     settings = {"n_neighbors": GRAPH, "min_dist": 0.3, "random_state": seed, "n_jobs": 1, "init": begin}
     epochs = None if start is None else SHORT_FIT
@@ -238,31 +244,52 @@ def _tsne(vectors: Floats, seed: int, start: Floats | None, tell: Report) -> Flo
     count = len(vectors)
     settings: dict[str, Any] = {"perplexity": min(30.0, (count - 1) / 3), "random_state": seed, "n_jobs": 1}
     if start is None:
-        settings |= {"init": _linear(vectors, None, centred=True, tell=tell).plane * 1e-4}
+        settings |= {"init": _main_plane(vectors, tell) * 1e-4}
     else:  # as wide as it ended, or it would burst apart and forget where everything was
-        settings |= {"init": start * TSNE_WIDTH, "early_exaggeration": 1.0, "max_iter": SHORT_TSNE}
+        settings |= {"init": start * 11 * count**0.22, "early_exaggeration": 1.0, "max_iter": SHORT_TSNE}
     tell(0.1, "layout")
     fitted = TSNE(**settings, learning_rate=max(count / 48, 50.0)).fit_transform(vectors)
     return np.asarray(fitted, np.float32)
 
 
 def _isomap(vectors: Floats, seed: int, start: Floats | None, tell: Report) -> Floats:
-    """Tenenbaum, de Silva, Langford, "A global geometric framework", Science 290, 2000."""
+    """Tenenbaum, de Silva, Langford, "A global geometric framework", Science 290, 2000. From earlier places on, the
+    plane within its main directions that is nearest to those: which two lead is a close race."""
     from sklearn.manifold import Isomap
 
     tell(0.0, "ways from letter to letter")
+    settings: dict[str, Any] = {"n_neighbors": min(WAYS, len(vectors) - 1), "eigen_solver": "dense"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # heaps that no neighbour joins are joined by their nearest letters
-        fitted = Isomap(n_neighbors=GRAPH, eigen_solver="dense").fit_transform(vectors)
-    return _turned(fitted)
+        fitted = Isomap(**settings, n_components=2 if start is None else LEADING).fit_transform(vectors)
+    return _turned(fitted) if start is None else _towards(fitted, start)
 
 
 def _lle(vectors: Floats, seed: int, start: Floats | None, tell: Report) -> Floats:
-    """Roweis, Saul, "Nonlinear dimensionality reduction by locally linear embedding", Science 290, 2000."""
+    """Roweis, Saul, "Nonlinear dimensionality reduction by locally linear embedding", Science 290, 2000.
+
+    Letters fall into heaps that no neighbours join. As many directions are then equally good, and a solver's two of
+    them are a whim: it is the plane within FLAT that is nearest to the earlier places, or to that of PCA.
+    """
     from sklearn.manifold import LocallyLinearEmbedding
 
     tell(0.0, "neighbours that make up each letter")
-    return _turned(LocallyLinearEmbedding(n_neighbors=GRAPH, eigen_solver="dense").fit_transform(vectors))
+    settings: dict[str, Any] = {"n_neighbors": GRAPH, "eigen_solver": "dense"}
+    fitted = LocallyLinearEmbedding(**settings, n_components=min(FLAT, len(vectors) - 2)).fit_transform(vectors)
+    return _towards(fitted, _main_plane(vectors, tell) if start is None else start)
+
+
+def _towards(directions: npt.NDArray[np.floating[Any]], start: Floats) -> Floats:
+    """Of all planes within these directions (N, K) the one that is nearest to the places `start` (N, 2)."""
+    known = np.asarray(directions, np.float64)
+    known = np.hstack([known / np.maximum(np.abs(known).max(axis=0), 1e-12), np.ones((len(known), 1))])
+    plane: Floats = (known @ np.linalg.lstsq(known, start, rcond=None)[0]).astype(np.float32)
+    return plane
+
+
+def _main_plane(vectors: Floats, tell: Report) -> Floats:
+    """The two main components: where a method begins that nothing came before."""
+    return _linear(vectors, None, centred=True, tell=lambda share, words: tell(0.0, words)).plane
 
 
 def _turned(plane: npt.NDArray[np.floating[Any]]) -> Floats:
@@ -270,6 +297,9 @@ def _turned(plane: npt.NDArray[np.floating[Any]]) -> Floats:
     return _signs_fixed(np.asarray(plane, np.float64).T).T.astype(np.float32)
 
 
+_LIBRARIES = {"pca": "numpy", "svd": "numpy", "umap": "umap"} | dict.fromkeys(
+    ("tsne", "isomap", "lle"), "sklearn.manifold"
+)
 _Fit = Callable[[Floats, int, Floats | None, Report], Floats]
 _FITS: dict[str, _Fit] = {"umap": _umap, "tsne": _tsne, "isomap": _isomap, "lle": _lle}
 
@@ -304,11 +334,13 @@ def scale_to_unit(plane: Floats) -> Floats:
 
 
 def _framed(plane: Floats, start: Floats | None) -> Floats:
-    """Within -1..1: aligned to the earlier places, and shrunk only if it would stick out; a first map with ROOM."""
+    """Within -1..1. A first map has ROOM around it. A later one is aligned to the earlier places; should it stick out,
+    it is shrunk until no more than OUTLIERS do, which then stand at the edge: one far letter must not move all."""
     if start is None or not np.isfinite(start).all(axis=1).any():
         return (scale_to_unit(plane) * ROOM).astype(np.float32)
     aligned = align(plane, start)
-    return (aligned / max(1.0, float(np.abs(aligned).max()))).astype(np.float32)
+    width = max(1.0, float(np.quantile(np.abs(aligned).max(axis=1), 1 - OUTLIERS)))
+    return np.clip(aligned / width, -1, 1).astype(np.float32)
 
 
 # --- Place -----------------------------------------------------------------------------------------------------------
@@ -358,11 +390,17 @@ def _nearest(
             tell(first / len(queries), "neighbours")
         part = slice(first, min(first + rows, len(queries)))
         # less the query's own square, which changes no order
-        away = squares - 2 * (queries[part] @ vectors.T)
+        away = squares - 2 * _products(queries[part], vectors)
         if own:
             away[np.arange(len(away)), np.arange(part.start, part.stop)] = np.inf
         indices[part], distances[part] = _least(away, count, queries[part], vectors)
     return indices, distances
+
+
+def _products(queries: Floats, vectors: Floats) -> Floats:
+    """(M, D) by (N, D) to (M, N). For a single letter a BLAS product starts threads that cost more than it does."""
+    products: Floats = queries @ vectors.T if len(queries) > 1 else np.vecdot(vectors, queries[0])[None]
+    return products
 
 
 def _least(away: Floats, count: int, queries: Floats, vectors: Floats) -> tuple[Indices, Floats]:
