@@ -3,8 +3,8 @@
 It starts a whole site of its own beside whatever else runs: private Redis, database and files, one inference worker,
 gunicorn as the Procfile starts it; and the same site once more with LiteRT inside the view. The two are measured in
 turns, so that a machine that grows busy meanwhile is no advantage to either; of the turns the medians count. Nothing
-but 127.0.0.1 is ever asked. A third site shows the loop: 50 corrections, approved, learned from, served. It takes about
-two minutes.
+but 127.0.0.1 is ever asked. A third site shows the loop: 50 corrections, approved, learned from, served. Last comes a map
+of 20,000 letters, in this process. It takes about three minutes.
 
 The processor times a prediction (`cpu_ms_*`) do not depend on what else the machine does; all other times do.
 """
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from benchmarks import corrections, letter, load, machine, report
+from benchmarks import corrections, letter, load, machine, maps, report
 from ml.artifact import SHIPPED
 from ml.predictor import Predictor
 from ml.preprocess import image_from_strokes
@@ -67,6 +67,8 @@ def main() -> None:
     say(f"{corrections.CORRECTIONS} corrections, from approval to a model that serves, {corrections.ROUNDS} times")
     with running_site(own_redis=True, env={"HOLDOUT_SHARE": "0"}) as site:
         figures |= corrections.loop_seconds(site)
+    say("a map of 20,000 letters by UMAP, and a letter placed on it")
+    figures |= maps.figures()
     figures = {name: round(value, 3) for name, value in figures.items()}
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(figures | {"machine": described}, indent=1) + "\n")

@@ -43,7 +43,20 @@ def test_preprocessing_needs_numpy_and_pillow_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["labels", "preprocess", "predictor", "predict", "evaluate", "artifact", "graft", "head", "gate"]
+    "module",
+    [
+        "labels",
+        "preprocess",
+        "predictor",
+        "predict",
+        "evaluate",
+        "artifact",
+        "graft",
+        "head",
+        "gate",
+        "embed",
+        "figures",
+    ],
 )
 def test_what_serves_loads_no_training_library(module: str) -> None:
     script = f"import sys, ml.{module}; print(*{{name.partition('.')[0] for name in sys.modules}})"
