@@ -3,8 +3,8 @@
 It starts a whole site of its own beside whatever else runs: private Redis, database and files, one inference worker,
 gunicorn as the Procfile starts it; and the same site once more with LiteRT inside the view. The two are measured in
 turns, so that a machine that grows busy meanwhile is no advantage to either; of the turns the medians count. Nothing
-but 127.0.0.1 is ever asked. A third site shows the loop: 50 corrections, approved, learned from, served. Last comes a map
-of 20,000 letters, in this process. It takes about three minutes.
+but 127.0.0.1 is ever asked. A third site shows the loop: 50 corrections, approved, learned from, served. Last comes
+a map of 20,000 letters, in this process. It takes about three minutes.
 
 The processor times a prediction (`cpu_ms_*`) do not depend on what else the machine does; all other times do.
 """

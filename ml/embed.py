@@ -30,7 +30,7 @@ LANDMARKS = {"umap": 50_000, "tsne": 10_000, "isomap": 4_000, "lle": 4_000}  # a
 EXPLAINED, COMPONENTS = 200, 16
 ROOM = 0.95  # what a first map fills of -1..1: the rest is for letters that come
 OUTLIERS = 0.005  # share of the letters
-SHORT_FIT = 60  # epochs of UMAP that starts from earlier places
+SHORT_FIT, GENTLE = 60, 0.03  # epochs and learning rate of UMAP that starts from earlier places
 WAYS, LEADING = 30, 8  # neighbours in Isomap, whose ways shift with every letter if fewer; directions it goes on with
 FLAT = 32  # directions of LLE to choose from
 SHORT_TSNE = 250  # steps of such a t-SNE, the fewest that scikit-learn takes
@@ -216,12 +216,15 @@ def _umap(vectors: Floats, seed: int, start: Floats | None, tell: Report) -> Flo
     begin = _spread(_main_plane(vectors, tell) if start is None else start, seed)
     indices, distances = _graph(vectors, _part(tell, 0.05, 0.4))
     tell(0.4, "layout")
-    settings = {"n_neighbors": GRAPH, "min_dist": 0.3, "random_state": seed, "n_jobs": 1, "init": begin}
-    epochs = None if start is None else SHORT_FIT
+    settings: dict[str, Any] = {"n_neighbors": GRAPH, "min_dist": 0.3, "random_state": seed, "n_jobs": 1, "init": begin}
+    if start is not None:
+        settings |= {"n_epochs": SHORT_FIT, "learning_rate": GENTLE}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "precomputed_knn")  # it cannot transform then: we place by neighbours
-        fitted = UMAP(**settings, n_epochs=epochs, precomputed_knn=(indices, distances)).fit_transform(vectors)
-    return np.asarray(fitted, np.float32)
+        fitted = UMAP(**settings, precomputed_knn=(indices, distances)).fit_transform(vectors)
+    # umap stretched what it began with to a square; undone, or each refit would move all by that
+    plane: Floats = (fitted * (np.ptp(begin, axis=0) if start is not None else 1)).astype(np.float32)
+    return plane
 
 
 def _graph(vectors: Floats, tell: Report) -> tuple[Indices, Floats]:
