@@ -243,17 +243,14 @@ def serving_model(network: keras.Model, temperature: float = 1.0) -> keras.Model
 def with_head(images: Any, features: Any, logits: keras.Layer, temperature: float, name: str) -> keras.Model:
     """The serving model of these tensors: one last layer `head`, with the weights of the dense layer `logits`.
 
-    The temperature goes into these weights, so that whoever has them has all; they are rounded as LiteRT keeps them.
+    The temperature goes into these weights, so that whoever has them has all.
     """
     import keras
-
-    from ml.head import Head
 
     kernel, bias = logits.get_weights()
     head = keras.layers.Dense(CLASS_COUNT, name="head")
     probabilities = keras.layers.Softmax(name="probabilities")(head(features))
-    served = Head(kernel / temperature, bias / temperature).rounded()
-    head.set_weights([served.kernel, served.bias])
+    head.set_weights([kernel / temperature, bias / temperature])
     return keras.Model(images, [probabilities, features], name=name)
 
 
@@ -343,21 +340,11 @@ def _scaled(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 
 
 def _write_litert(path: Path, serving: keras.Model) -> None:
-    """Convert for a batch of exactly one: LiteRT.js cannot run a model whose batch is open.
-
-    The weights are kept as float16, which halves the file; they are float32 again when it is loaded.
-    """
+    """Convert for a batch of exactly one: LiteRT.js cannot run a model whose batch is open."""
     import keras
-    import tensorflow as tf
 
     one = keras.Input(batch_shape=(1, 28, 28, 1))
-    keras.Model(one, serving(one)).export(
-        str(path),
-        format="litert",
-        verbose=False,
-        optimizations=[tf.lite.Optimize.DEFAULT],
-        target_spec={"supported_types": [tf.float16]},
-    )
+    keras.Model(one, serving(one)).export(str(path), format="litert", verbose=False)
 
 
 def _write_reference(folder: Path, serving: keras.Model, origin: Origin) -> None:

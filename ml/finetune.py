@@ -25,9 +25,12 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from ml import artifact, emnist, network, train  # train first: it tells TensorFlow what to use before it is loaded
+from ml import artifact, emnist, train  # train first: it tells TensorFlow what to use before it is loaded
+from ml.augment import Augment
 from ml.head import Collected
 from ml.labels import CLASS_COUNT
+from ml.network import INPUT_SHAPE
+from ml.network import build as build_network
 
 # isort: split
 import keras
@@ -240,15 +243,16 @@ def _configure(job: Job, config: train.TrainConfig) -> train.TrainConfig:
     return changed if scratch else replace(changed, warm_up=0.1, final_learning_rate=0.0)
 
 
-def build(task: Task) -> tuple[list[keras.Model], keras.Model]:
-    """(members, trained): networks of images (N, 28, 28, 1) in 0..1 to logits, and what trains them side by side."""
+def build(task: Task) -> tuple[keras.Model, keras.Model]:
+    """(network, trained): images (N, 28, 28, 1) in 0..1 to logits, and the same with the augmentation before it."""
     keras.utils.set_random_seed(task.job.seed)
-    config = task.config
     if task.job.mode == "scratch":
-        members = network.build_members(config.network, config.dropout, config.members)
+        network = build_network(task.config.network, task.config.dropout)
     else:
-        members = [_opened(Path(task.job.parent), config.dropout)]
-    return members, train.side_by_side(members, config.augment, task.job.seed)
+        network = _opened(Path(task.job.parent), task.config.dropout)
+    images = keras.Input(INPUT_SHAPE, dtype="uint8")
+    augmented = Augment(task.config.augment, task.job.seed, name="augment")(images)
+    return network, keras.Model(images, network(augmented))
 
 
 def _opened(parent: Path, dropout: float) -> keras.Model:
@@ -263,16 +267,16 @@ def _opened(parent: Path, dropout: float) -> keras.Model:
     return opened
 
 
-def features_of(trained: keras.Model) -> Any:
+def features_of(network: keras.Model) -> Any:
     """The tensor that the last layer reads, before its dropout."""
-    last = trained.get_layer("logits").input
+    last = network.get_layer("logits").input
     before = last._keras_history.operation
     return before.input if isinstance(before, keras.layers.Dropout) else last
 
 
 def fit(task: Task, work: Path, progress: Progress) -> tuple[keras.Model, list[dict[str, float]]]:
     """Train to the end, from the last checkpoint on; the network and a row for each epoch."""
-    members, model = build(task)
+    network, model = build(task)
     scratch = task.job.mode == "scratch"
     # fine-tuning draws all classes alike, so that a rare one is not owed to those who drew it
     mixed = Mixed(task, task.config.balance if scratch else 0.0)
@@ -292,7 +296,7 @@ def fit(task: Task, work: Path, progress: Progress) -> tuple[keras.Model, list[d
         epoch = (step + 1) / task.steps_per_epoch
         whole = (step + 1) % task.steps_per_epoch == 0 or step + 1 == task.steps
         if whole:
-            history.append({"epoch": epoch, "loss": float(np.mean(losses)), "val_accuracy": _validate(members, task)})
+            history.append({"epoch": epoch, "loss": float(np.mean(losses)), "val_accuracy": _validate(network, task)})
             losses = []
         if whole or time.monotonic() - saved > task.job.checkpoint_seconds:
             _save(model, work, step + 1, history)
@@ -310,7 +314,7 @@ def fit(task: Task, work: Path, progress: Progress) -> tuple[keras.Model, list[d
     if scratch:
         model.optimizer.finalize_variable_values(model.trainable_variables)
         train.settle(model, cast(train.Batches, _Settling(mixed, task.steps)), task.config.settle_steps)
-    return network.merge(members), history
+    return network, history
 
 
 def _kept_targets(task: Task, quota: npt.NDArray[np.int64], work: Path, progress: Progress) -> npt.NDArray[np.float32]:
@@ -350,9 +354,9 @@ class _Settling:
         return images[..., None], labels
 
 
-def _validate(members: list[keras.Model], task: Task) -> float:
+def _validate(network: keras.Model, task: Task) -> float:
     images = task.validation.images[..., None].astype(np.float32) / 255.0
-    logits = np.mean([each.predict_on_batch(images) for each in members], axis=0)
+    logits = network.predict_on_batch(images)
     return float((logits.argmax(axis=1) == task.validation.labels).mean())
 
 
@@ -399,17 +403,17 @@ def run(work: Path, progress: Progress) -> None:
         0.0,
         message=f"{task.steps} batches of {len(task.kept)} EMNIST letters and {len(task.collected)} drawings{going_on}",
     )
-    trained, history = fit(task, work, progress)
+    network, history = fit(task, work, progress)
     progress.tell("writing", TRAINED, message="trained; testing it and placing the reference letters")
-    _write(output, task, trained, history)
+    _write(output, task, network, history)
     progress.tell("done", 1.0)
 
 
-def _write(output: Path, task: Task, trained: keras.Model, history: list[dict[str, float]]) -> None:
+def _write(output: Path, task: Task, network: keras.Model, history: list[dict[str, float]]) -> None:
     parent, letters = Path(task.job.parent), emnist.load_letters(task.job.dataset, "train")
-    temperature = artifact.fit_temperature(trained, task.validation)
-    logits = trained.get_layer("logits")
-    serving = artifact.with_head(trained.input, features_of(trained), logits, temperature, trained.name)
+    temperature = artifact.fit_temperature(network, task.validation)
+    logits = network.get_layer("logits")
+    serving = artifact.with_head(network.input, features_of(network), logits, temperature, network.name)
     scratch = task.job.mode == "scratch"
     epochs = round(task.steps / task.steps_per_epoch, 2)
     origin = artifact.Origin(

@@ -1,7 +1,7 @@
 """Another last layer in a model's files, by their bytes: no TensorFlow, and the layers below stay as they are.
 
-LiteRT keeps a dense layer's kernel transposed, (37, 128), and its bias, (37,), each in one piece, little-endian:
-float16 in what is written today, float32 in earlier artefacts.
+LiteRT keeps a dense layer's kernel transposed, (37, 128), and its bias, (37,), as little-endian float32, each in one
+piece.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from ml.head import Head
 
-ENCODINGS = ("<f4", "<f2")
 KERAS_WEIGHTS = "model.weights.h5"  # within the zip archive that a .keras file is
 
 
@@ -29,22 +28,12 @@ def into_litert(model: bytes, old: Head, new: Head) -> bytes:
     """`model.tflite` with the last layer `new` where `old` was. Raises GraftError."""
     changed = bytearray(model)
     for name, before, after in zip(("kernel", "bias"), _constants(old), _constants(new), strict=True):
-        start, encoding = _find(model, name, before)
-        content = after.astype(encoding).tobytes()
-        changed[start : start + len(content)] = content
+        count = model.count(before)
+        if count != 1:
+            raise GraftError(f"the {name} of head.npz is {count} times in model.tflite, not once")
+        start = model.index(before)
+        changed[start : start + len(before)] = after
     return bytes(changed)
-
-
-def _find(model: bytes, name: str, constant: npt.NDArray[np.float32]) -> tuple[int, str]:
-    """Where a constant is, and how it is written."""
-    found = []
-    for encoding in ENCODINGS:
-        content = constant.astype(encoding).tobytes()
-        if count := model.count(content):
-            found += [(model.index(content), encoding)] * count
-    if len(found) != 1:
-        raise GraftError(f"the {name} of head.npz is {len(found)} times in model.tflite, not once")
-    return found[0]
 
 
 def trunk_digest(model: bytes, head: Head) -> str:
@@ -68,8 +57,8 @@ def into_keras(model: bytes, old: Head, new: Head) -> bytes:
     return changed.getvalue()
 
 
-def _constants(head: Head) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    return head.kernel.T, head.bias
+def _constants(head: Head) -> tuple[bytes, bytes]:
+    return np.ascontiguousarray(head.kernel.T, "<f4").tobytes(), np.ascontiguousarray(head.bias, "<f4").tobytes()
 
 
 def _weights(content: bytes, old: Head, new: Head) -> bytes:

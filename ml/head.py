@@ -40,10 +40,6 @@ class Head:
         probabilities: Floats = logits / logits.sum(axis=1, keepdims=True)
         return probabilities
 
-    def rounded(self) -> Head:
-        """As LiteRT keeps it, in float16: so that head.npz and both models are the same to the bit."""
-        return Head(*(each.astype(np.float16).astype(np.float32) for each in (self.kernel, self.bias)))
-
 
 @dataclass(frozen=True)
 class Collected:
@@ -176,8 +172,7 @@ def refit(parent: Path, collected: Collected, config: HeadConfig, seed: int, tel
     # BLAS threads that wait for each other on a busy machine made this fit twenty times slower than one thread is
     with threadpool_limits(1, "blas"):
         lessons = _lessons(replay, collected.features, collected, old, config.keep)
-        fitted = _fit_guarded(lessons, replay, old, config, tell)
-    return replace(fitted, head=fitted.head.rounded())
+        return _fit_guarded(lessons, replay, old, config, tell)
 
 
 def _features(parent: Path, images: Bytes, tell: Report) -> Floats:

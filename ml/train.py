@@ -32,7 +32,6 @@ from ml import emnist, network
 from ml.augment import Augment, AugmentConfig
 from ml.labels import CLASS_COUNT
 
-MEMBER_SEEDS = 7919  # apart, so that the changes of one member are not those of another seed's next
 TAUGHT_AT_ONCE = 8192  # images; as float32 they take four times the memory of the archive's bytes
 
 
@@ -42,21 +41,19 @@ class TrainConfig:
 
     dataset: str = "open37"
     network: str = "stride3"
-    members: int = 2  # so many of them side by side, each trained by itself; what they read is averaged in one network
-    epochs: int = 22
+    epochs: int = 24
     batch_size: int = 128
     peak_learning_rate: float = 3e-3  # one cycle: warm-up over a share of the steps, then a cosine
     warm_up: float = 0.1
-    final_learning_rate: float = 0.25  # of the peak
+    final_learning_rate: float = 0.0  # of the peak
     weight_decay: float = 0.02
     label_smoothing: float = 0.1
     dropout: float = 0.3
     balance: float = 0.5  # a class is drawn by its count to this power: 1 as it comes, 0 all alike
-    ema: float = 0.9995  # an average over about the last 2,000 steps is what is validated after each epoch
-    average_epochs: int = 8  # the mean of what these last ones ended with is what ships, see WeightsOfEpochs
-    calm_epochs: int = 8  # the last ones see letters changed less, nearer to those it will be asked about
-    calm: float = 0.5  # how much of the augmentation is left in them
-    settle_steps: int = 200  # batches on which batch normalisation measures the averaged weights, see settle
+    ema: float = 0.9995  # the weights that ship are an average over about the last 2,000 steps
+    calm_epochs: int = 4  # the last ones see letters changed less, nearer to those it will be asked about
+    calm: float = 0.3  # how much of the augmentation is left in them
+    settle_steps: int = 0  # batches on which batch normalisation measures the averaged weights, see settle
     validation_per_class: int = 50
     teachers: tuple[str, ...] = ()  # folders of artefacts whose probabilities are learned from, see taught_targets
     teachers_weight: float = 0.8  # beside the labels; of no meaning without teachers
@@ -172,53 +169,36 @@ def adjusted_crossentropy(quota: npt.NDArray[np.int64], smoothing: float) -> Any
     """Cross-entropy of logits shifted by the logarithm of how often a class is drawn.
 
     So trained, the plain logits answer as if all classes were equally common: logit adjustment, Menon et al.,
-    "Long-tail learning via logit adjustment", arXiv:2007.07314, section 5. Of logits (N, members, 37) each member's
-    are judged by themselves.
+    "Long-tail learning via logit adjustment", arXiv:2007.07314, section 5.
     """
     log_prior = np.log(np.maximum(quota, 1) / quota.sum()).astype(np.float32)
     plain = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
 
     def loss(expected: Any, logits: Any) -> Any:
-        if len(logits.shape) == 3:
-            expected = keras.ops.repeat(keras.ops.expand_dims(expected, 1), logits.shape[1], axis=1)
         return plain(expected, logits + log_prior)
 
     return loss
-
-
-def accuracy(expected: Any, logits: Any) -> Any:
-    """(N,): whether the mean of logits (N, members, 37) is largest where `expected` (N, 37) is."""
-    return keras.metrics.categorical_accuracy(expected, keras.ops.mean(logits, axis=1))
-
-
-def side_by_side(members: Sequence[keras.Model], augment: AugmentConfig, seed: int) -> keras.Model:
-    """What is trained: uint8 images in, logits (N, members, 37) out. Each member sees changes of its own."""
-    images = keras.Input(network.INPUT_SHAPE, dtype="uint8")
-    read = [
-        each(Augment(augment, seed + MEMBER_SEEDS * number, name=f"augment_{number}")(images))
-        for number, each in enumerate(members)
-    ]
-    return keras.Model(images, keras.ops.stack(read, axis=1))
 
 
 def fit(config: TrainConfig, letters: emnist.Letters, work: Path | None = None) -> TrainResult:
     """Train; with a folder `work` for checkpoints, go on from the last whole epoch that it holds."""
     keras.utils.set_random_seed(config.seed)
     kept, validation = split_validation(letters, config.validation_per_class, config.seed)
-    members = network.build_members(config.network, config.dropout, config.members)
+    built = network.build(config.network, config.dropout)
     quota = class_quota(kept.counts(), config.balance)
     targets = taught_targets(kept, quota, [Path(each) for each in config.teachers], config.teachers_weight)
     optimizer = optimizer_of(config, steps=int(quota.sum()) // config.batch_size * config.epochs)
-    history, ended = keras.callbacks.History(), WeightsOfEpochs(config, work)
+    history = keras.callbacks.History()
     for first, last, augment in _stages(config):
         start = max(first, _epochs_done(work))
         if start >= last and last < config.epochs:
             continue  # a checkpoint of a later stage holds it
-        model = side_by_side(members, augment, config.seed)
+        images = keras.Input(network.INPUT_SHAPE, dtype="uint8")
+        model = keras.Model(images, built(Augment(augment, config.seed, name="augment")(images)))
         model.compile(
             optimizer,
             adjusted_crossentropy(quota, config.label_smoothing),
-            metrics=[accuracy],
+            metrics=["accuracy"],
             jit_compile=False,  # XLA makes this network four times slower on a CPU
         )
         model.fit(
@@ -227,50 +207,11 @@ def fit(config: TrainConfig, letters: emnist.Letters, work: Path | None = None) 
             epochs=last,
             validation_data=(validation.images[..., None], one_hot(validation.labels)),
             validation_batch_size=512,
-            callbacks=[*_callbacks(work, history), ended],
+            callbacks=_callbacks(work, history),
             verbose=1 if sys.stdout.isatty() else 2,
         )
-    ended.take_mean(model)
     settle(model, Batches(kept, config, config.epochs, targets), config.settle_steps)
-    return TrainResult(network.merge(members), validation, _rows(history, work))
-
-
-class WeightsOfEpochs(keras.callbacks.Callback):
-    """Keeps what the last epochs ended with, and puts the mean of it into the model.
-
-    While the learning rate is not yet small the weights wander about the middle of a wide minimum, where they never are
-    themselves: Izmailov et al., "Averaging weights leads to wider optima and better generalization", arXiv:1803.05407.
-    A file an epoch, so that a training that was cut off and goes on has them too.
-    """
-
-    def __init__(self, config: TrainConfig, work: Path | None) -> None:
-        super().__init__()
-        self._epochs = range(config.epochs - config.average_epochs, config.epochs)
-        self._kept: dict[int, list[npt.NDArray[np.float32]]] = {}
-        self._work = work
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if epoch not in self._epochs:
-            return
-        moving = [np.array(each) for each in self.model.optimizer._model_variables_moving_average]
-        if self._work is None:
-            self._kept[epoch] = moving
-        else:
-            np.savez(self._work / f"weights-{epoch}.npz", *moving)
-
-    def take_mean(self, model: keras.Model) -> None:
-        """Nothing changes where no epochs are to be averaged."""
-        if not self._epochs:
-            return
-        of_epochs = [self._weights(epoch) for epoch in self._epochs]
-        for variable, *values in zip(model.trainable_variables, *of_epochs, strict=True):
-            variable.assign(np.mean(values, axis=0))
-
-    def _weights(self, epoch: int) -> list[npt.NDArray[np.float32]]:
-        if self._work is None:
-            return self._kept[epoch]
-        with np.load(self._work / f"weights-{epoch}.npz", allow_pickle=False) as stored:
-            return list(stored.values())
+    return TrainResult(built, validation, _rows(history, work))
 
 
 def settle(model: keras.Model, batches: Batches, steps: int) -> None:

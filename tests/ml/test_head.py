@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml import artifact, graft, head
+from ml import artifact, head
 from ml.artifact import SHIPPED, BadArtifact
 from ml.head import Collected, Head, HeadConfig, contributor_weights, retrain_head
 from ml.labels import index_of
@@ -73,19 +73,6 @@ def test_keras_litert_and_the_head_say_the_same(retrained: Path) -> None:
     by_head = artifact.load_head(retrained).probabilities(features)
     assert np.abs(by_litert - by_keras).max() < 1e-4
     assert np.abs(by_head - by_keras).max() < 1e-4
-
-
-@pytest.mark.parametrize("encoding", graft.ENCODINGS)
-def test_a_layer_is_found_however_it_is_written(encoding: str) -> None:
-    random = np.random.default_rng(0)
-    old, new = (head.Head(random.random((128, 37), np.float32), random.random(37, np.float32)) for _ in range(2))
-    model = b"before" + old.kernel.T.astype(encoding).tobytes() + b"between" + old.bias.astype(encoding).tobytes()
-    changed = graft.into_litert(model, old, new)
-    assert len(changed) == len(model)
-    assert new.kernel.T.astype(encoding).tobytes() in changed
-    assert changed.endswith(b"between" + new.bias.astype(encoding).tobytes())
-    with pytest.raises(graft.GraftError, match=r"the kernel of head\.npz is 2 times"):
-        graft.into_litert(model + model, old, new)
 
 
 def test_features_given_are_those_computed(tmp_path: Path, retrained: Path) -> None:

@@ -15,17 +15,7 @@ from ml.labels import CLASS_COUNT, CLASSES
 from ml.preprocess import image_from_strokes
 from tests.ml.glyphs import GLYPHS
 
-TINY = train.TrainConfig(
-    network="tiny",
-    members=1,
-    epochs=2,
-    average_epochs=0,
-    calm_epochs=1,
-    settle_steps=0,
-    batch_size=37,
-    validation_per_class=1,
-    ema=0.5,
-)
+TINY = train.TrainConfig(network="tiny", epochs=2, batch_size=37, validation_per_class=1, ema=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -100,12 +90,12 @@ def test_the_loss_makes_up_for_how_often_a_class_is_drawn() -> None:
     assert common == pytest.approx(-np.log(10_000 / quota.sum()), rel=1e-3)
 
 
-def tiny(dropout: float, features: int) -> keras.Model:
+def tiny(dropout: float) -> keras.Model:
     """Compiled in a second, where the real networks take half a minute."""
     images = keras.Input(network.INPUT_SHAPE)
     small = keras.layers.Flatten()(keras.layers.MaxPooling2D(4)(images))
-    last = keras.layers.Dense(features, activation="relu", name="features")(keras.layers.Dropout(dropout)(small))
-    return keras.Model(images, keras.layers.Dense(CLASS_COUNT, name="logits")(last))
+    features = keras.layers.Dense(32, activation="relu", name="features")(keras.layers.Dropout(dropout)(small))
+    return keras.Model(images, keras.layers.Dense(CLASS_COUNT, name="logits")(features))
 
 
 def test_a_training_that_was_cut_off_goes_on_from_its_last_epoch(
@@ -127,7 +117,7 @@ def test_a_training_that_was_cut_off_goes_on_from_its_last_epoch(
 def test_the_weights_that_ship_have_statistics_of_their_own(letters: Letters, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of all batches the plain mean, whatever was kept before: here of images that are all the same."""
 
-    def normalised(dropout: float, features: int) -> keras.Model:
+    def normalised(dropout: float) -> keras.Model:
         images = keras.Input(network.INPUT_SHAPE)
         flat = keras.layers.BatchNormalization(name="norm", momentum=0.99)(keras.layers.Flatten()(images))
         return keras.Model(images, keras.layers.Dense(CLASS_COUNT, name="logits")(flat))
@@ -140,67 +130,6 @@ def test_the_weights_that_ship_have_statistics_of_their_own(letters: Letters, mo
     assert settled.momentum == 0.99
     kept = train.fit(replace(config, settle_steps=0), white).network.get_layer("norm")
     assert np.asarray(kept.moving_mean).max() < 0.1
-
-
-def test_members_are_trained_apart_and_averaged(letters: Letters, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loss of two members is the mean of their losses, and neither learns from what the other reads."""
-    monkeypatch.setitem(network.NETWORKS, "tiny", tiny)
-    quota = np.full(CLASS_COUNT, 10)
-    expected = train.one_hot(np.array([0, 1], np.uint8))
-    both = np.random.default_rng(0).normal(size=(2, 2, CLASS_COUNT)).astype(np.float32)
-    loss = train.adjusted_crossentropy(quota, smoothing=0.1)
-    apart = [float(loss(expected, both[:, [number]])) for number in (0, 1)]
-    assert float(loss(expected, both)) == pytest.approx(np.mean(apart), rel=1e-5)
-    assert np.asarray(train.accuracy(expected, both)).tolist() == (both.mean(axis=1).argmax(axis=1) == [0, 1]).tolist()
-
-    members = network.build_members("tiny", 0.0, 2)
-    trained = train.side_by_side(members, TINY.augment, seed=0)
-    images = letters.images[:3, ..., None]
-    read = np.asarray(trained(images))
-    assert read.shape == (3, 2, CLASS_COUNT)
-    scaled = images.astype(np.float32) / 255
-    assert np.allclose(read[:, 1], members[1](scaled), atol=1e-5)
-    changed = np.asarray(trained(images, training=True))
-    assert not np.allclose(changed, read)
-
-    merged = train.fit(replace(TINY, members=2), letters).network
-    assert np.asarray(merged(scaled)).shape == (3, CLASS_COUNT)
-    assert merged.get_layer("features").output.shape == (None, network.FEATURES)
-
-
-def test_each_member_sees_changes_of_its_own(letters: Letters, monkeypatch: pytest.MonkeyPatch) -> None:
-    images = keras.Input(network.INPUT_SHAPE)
-    seen = keras.Model(images, keras.layers.Flatten()(images))
-    twin = keras.Model(images, keras.layers.Flatten()(images))
-    both = train.side_by_side([seen, twin], TINY.augment, seed=0)(letters.images[:4, ..., None], training=True)
-    first, second = np.moveaxis(np.asarray(both), 1, 0)
-    assert not np.allclose(first, second)
-
-
-@pytest.mark.parametrize("cut_off", [False, True])
-def test_what_ships_is_the_mean_of_the_last_epochs(
-    letters: Letters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut_off: bool
-) -> None:
-    """Also where the training was cut off between them."""
-    monkeypatch.setitem(network.NETWORKS, "tiny", tiny)
-    config = replace(TINY, epochs=4, average_epochs=3)
-    if cut_off:
-        train.fit(replace(config, average_epochs=1, epochs=2), letters, tmp_path)
-    result = train.fit(config, letters, tmp_path)
-    kept = [np.load(tmp_path / f"weights-{epoch}.npz") for epoch in (1, 2, 3)]
-    for position, variable in enumerate(result.network.trainable_variables):
-        of_epochs = [np.asarray(each[f"arr_{position}"]) for each in kept]
-        assert not np.allclose(of_epochs[0], of_epochs[2])
-        assert np.asarray(variable) == pytest.approx(np.mean(of_epochs, axis=0), abs=1e-6)
-
-
-def test_without_a_folder_the_mean_is_the_same(
-    letters: Letters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(network.NETWORKS, "tiny", tiny)
-    config = replace(TINY, average_epochs=2, calm_epochs=0)
-    in_memory, with_files = (train.fit(config, letters, work).network.get_weights() for work in (None, tmp_path))
-    assert all(np.allclose(one, other, atol=1e-5) for one, other in zip(in_memory, with_files, strict=True))
 
 
 def test_what_teachers_read_is_mixed_with_the_labels() -> None:
