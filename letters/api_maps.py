@@ -126,6 +126,10 @@ class MapSummarySerializer(serializers.Serializer[Any]):
     method = serializers.ChoiceField(choices=LetterMap.Method.choices)
     space = serializers.ChoiceField(choices=LetterMap.Space.choices)
     model = MapModelSerializer()
+    models = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="Digests of all models with these features: what one of them reads lies on this map. Of pixels none.",
+    )
     created_at = serializers.DateTimeField()
     published_at = serializers.DateTimeField()
     counts = MapCountsSerializer()
@@ -165,6 +169,7 @@ def summary(found: LetterMap, collected: dict[str, int]) -> dict[str, Any]:
         "method": found.method,
         "space": found.space,
         "model": {"number": model.number, "digest": model.digest[:12]},
+        "models": [digest[:12] for digest in maps.models_of(found)],
         "created_at": found.created_at,
         "published_at": found.published_at,
         "counts": {

@@ -78,6 +78,13 @@ def making() -> list[LetterMap]:
     return list(LetterMap.objects.filter(state__in=(State.QUEUED, State.RUNNING)).order_by("created_at"))
 
 
+def models_of(found: LetterMap) -> list[str]:
+    """Digests of the models whose features a map shows: a quick retraining leaves them as they are."""
+    if not found.trunk:
+        return []
+    return list(ModelVersion.objects.filter(config__trunk=found.trunk).values_list("digest", flat=True))
+
+
 def collected_counts(maps: Iterable[LetterMap]) -> dict[uuid.UUID, dict[str, int]]:
     """How many collected drawings each map shows now, by class."""
     shown = MapPoint.objects.filter(map__in=list(maps), drawing__state=Drawing.State.APPROVED)

@@ -194,6 +194,21 @@ def test_a_promotion_makes_umap_anew_where_the_policy_says_so(model: ModelVersio
         assert LetterMap.objects.filter(method="umap", state="queued", trigger="promotion").exists() is follow
 
 
+def test_a_map_names_all_models_that_have_its_features(model: ModelVersion) -> None:
+    """After a quick retraining what the new model reads still lies on the map, and is found on it."""
+    made()
+    digests = [model.digest]
+    for number, trunk in ((2, registry.trunk_of(model)), (3, "of other layers")):
+        digests.append(str(number) * 64)
+        ModelVersion.objects.create(
+            number=number, digest=digests[-1], name="Later", origin="trained", config={"trunk": trunk}
+        )
+    (found,) = Client().get("/api/v1/maps").json()["maps"]
+    assert sorted(found["models"]) == sorted(each[:12] for each in digests[:2])
+    LetterMap.objects.update(space="pixels", trunk="")
+    assert Client().get("/api/v1/maps").json()["maps"][0]["models"] == []
+
+
 def test_new_layers_bring_maps_of_their_own(model: ModelVersion, sent: list[str]) -> None:
     """Until then the old ones stay, and say of which model they are."""
     maps.follow_model()

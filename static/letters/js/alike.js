@@ -13,11 +13,11 @@ export class Alike {
     Object.assign(this, { part, list });
   }
 
-  /** Show what a prediction names; with pictures where the big map is of the same model. */
+  /** Show what a prediction names; with pictures where the big map shows what this model sees. */
   async show(neighbours, digest) {
     this.#asked ??= request("/maps/umap?space=features").catch(() => null);
     const map = await this.#asked;
-    const its = map?.model.digest === digest ? map : null;
+    const its = map?.models.includes(digest) ? map : null;
     this.part.hidden = !neighbours?.length;
     this.list.replaceChildren(...(neighbours ?? []).map(({ label, index }) =>
       element("li", { title: label }, emnistThumbnail(its, index, label, PICTURE), ...(its?.has_images ? [element("span", { className: "visually-hidden", textContent: label })] : []))));
