@@ -264,7 +264,9 @@ class Site:
     def wait_for_a_lock(self) -> None:
         """Until some request waits for what a transaction holds. SQLite's writers do so from their first moment on."""
         if not self.env["DATABASE_URL"].startswith("sqlite:///"):
-            waiting = "SELECT 1 AS one FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = %s"
+            waiting = (
+                "SELECT 1 AS one FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = %s"
+            )
             wait_for(lambda: self.rows(waiting, "Lock"), "somebody waits for a lock")
 
     def count(self, table: str) -> int:
