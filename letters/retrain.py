@@ -55,6 +55,8 @@ NUMBERS: dict[str, dict[str, tuple[float, float]]] = {
         "collected_share": (0.01, 0.9),
         "batch_size": (8, 4096),
         "learning_rate": (1e-6, 0.1),
+        "keep": (0, 1),
+        "blend": (0.01, 1),
         "checkpoint_seconds": (1, 3600),
     },
 }

@@ -57,7 +57,8 @@ class Job:
     collected_share: float = 40 / 256  # of a batch, where every drawing counts in full
     batch_size: int = 256
     learning_rate: float | None = None  # at its peak; fine-tuning takes a sixth of what a training takes
-    keep: float = 0.8  # how far fine-tuning reads EMNIST letters as the parent reads them, not as they are labelled
+    keep: float = 0.0  # how far fine-tuning reads EMNIST letters as the parent reads them, not as they are labelled
+    blend: float = 0.7  # how far fine-tuning goes from the parent's weights to those that it found, see _blend
     checkpoint_seconds: float = 30.0
 
 
@@ -207,6 +208,8 @@ def read_job(work: Path) -> Job:
         raise CannotTrain(f"there is no mode {job.mode!r}; there are {', '.join(MODES)}")
     if not 0 <= job.collected_share < 1:
         raise CannotTrain(f"collected_share is {job.collected_share}, not from 0 to below 1")
+    if not 0 < job.blend <= 1:
+        raise CannotTrain(f"blend is {job.blend}, not from above 0 to 1")
     return job
 
 
@@ -277,6 +280,7 @@ def features_of(network: keras.Model) -> Any:
 def fit(task: Task, work: Path, progress: Progress) -> tuple[keras.Model, list[dict[str, float]]]:
     """Train to the end, from the last checkpoint on; the network and a row for each epoch."""
     network, model = build(task)
+    parent = network.get_weights()
     scratch = task.job.mode == "scratch"
     # fine-tuning draws all classes alike, so that a rare one is not owed to those who drew it
     mixed = Mixed(task, task.config.balance if scratch else 0.0)
@@ -314,7 +318,17 @@ def fit(task: Task, work: Path, progress: Progress) -> tuple[keras.Model, list[d
     if scratch:
         model.optimizer.finalize_variable_values(model.trainable_variables)
         train.settle(model, cast(train.Batches, _Settling(mixed, task.steps)), task.config.settle_steps)
+    else:
+        _blend(network, parent, task.job.blend)
     return network, history
+
+
+def _blend(tuned: keras.Model, parent: list[npt.NDArray[np.float32]], share: float) -> None:
+    """Weights on the way from the parent's to the fine-tuned ones: most of what is new, and less of the old lost.
+
+    Wortsman et al., "Robust fine-tuning of zero-shot models", arXiv:2109.01903.
+    """
+    tuned.set_weights([old + share * (new - old) for old, new in zip(parent, tuned.get_weights(), strict=True)])
 
 
 def _kept_targets(task: Task, quota: npt.NDArray[np.int64], work: Path, progress: Progress) -> npt.NDArray[np.float32]:

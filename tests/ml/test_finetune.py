@@ -19,6 +19,7 @@ from ml.artifact import SHIPPED
 from ml.emnist import Letters
 from ml.head import Collected
 from ml.labels import CLASSES
+from ml.predictor import Predictor
 from ml.preprocess import image_from_strokes
 from ml.train import TrainConfig
 from tests.ml.archives import write_letters
@@ -75,7 +76,7 @@ def follow(child: subprocess.Popen[str], enough: Callable[[dict[str, Any]], bool
 
 @pytest.mark.slow
 def test_killed_in_mid_run_it_goes_on_and_makes_one_whole_artefact(tmp_path: Path, archive: Path) -> None:
-    work = work_folder(tmp_path / "work", epochs=12, batch_size=64, checkpoint_seconds=0.1)
+    work = work_folder(tmp_path / "work", epochs=12, batch_size=64, checkpoint_seconds=0.1, blend=0.01)
     child = start(work, archive)
     follow(child, lambda _: bool(finetune._checkpoints(work)))
     child.send_signal(signal.SIGKILL)
@@ -104,10 +105,19 @@ def test_killed_in_mid_run_it_goes_on_and_makes_one_whole_artefact(tmp_path: Pat
     assert config["finetune"]["drawings"] == 37
     assert len(artifact.emnist_test(artefact)) == 37 * 2
 
+    assert 0 < difference(artefact, SHIPPED) < 0.02  # it went a hundredth of the way
+
     again = start(work, archive)  # there is nothing left to do
     assert follow(again, lambda row: row["stage"] == "training") == [] or again.wait() == 0
     again.communicate()
     assert again.returncode == 0
+
+
+def difference(one: Path, other: Path) -> float:
+    """How far the features that two models see in a letter lie apart, as a share of their length."""
+    image = image_from_strokes(GLYPHS["A"])
+    seen = [Predictor(each).predict(image).features for each in (one, other)]
+    return float(np.linalg.norm(seen[0] - seen[1]) / np.linalg.norm(seen[1]))
 
 
 @pytest.mark.slow
@@ -124,6 +134,7 @@ def test_a_missing_archive_is_said(tmp_path: Path) -> None:
         ({"mode": "dream"}, "there is no mode 'dream'; there are finetune, scratch"),
         ({"epoch": 3}, "unknown settings: epoch"),
         ({"collected_share": 1.5}, "collected_share is 1.5"),
+        ({"blend": 0}, "blend is 0, not from above 0 to 1"),
         ({"parent": "/nowhere"}, "no readable manifest.json"),
     ],
 )
@@ -132,6 +143,14 @@ def test_a_job_that_cannot_be_is_refused(
 ) -> None:
     assert finetune.main([str(work_folder(tmp_path / "work", **job))]) == finetune.CANNOT
     assert words in capsys.readouterr().err
+
+
+def test_a_dataset_that_the_archive_lacks_is_named(
+    tmp_path: Path, archive: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMNIST_ARCHIVE", str(archive))
+    assert finetune.main([str(work_folder(tmp_path / "work", dataset="letters"))]) == finetune.CANNOT
+    assert "letters" in capsys.readouterr().err
 
 
 def task(weights: np.ndarray, **job: Any) -> finetune.Task:
