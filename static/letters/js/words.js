@@ -9,7 +9,7 @@ export const article = (character) => (AN.has(character.toUpperCase()) ? "an" : 
 export const spoken = (character) => `${SMALL.has(character) ? "small" : "capital"} ${character}`;
 
 export function percent(share) {
-  if (share > 0 && share < 0.001) return "under 0.1\u00a0%";
+  if (share > 0 && share < 0.001) return "<\u00a00.1\u00a0%";
   if (share > 0.999 && share < 1) return "over 99.9\u00a0%";
   return `${(share * 100).toFixed(1)}\u00a0%`;
 }
