@@ -125,7 +125,7 @@ def test_a_drawing_whose_original_is_being_withdrawn_is_kept(site: Site, visitor
             site.wait_for_a_lock()
         kept = again.result()
     assert kept.status_code == 201, kept.text
-    assert stored(site, kept.json()["id"])["duplicate_of_id"] is None
+    assert stored(site, kept.json()["id"])["duplicate_of_id"] not in (pk, pk.hex)  # it may be like somebody else's
 
 
 @pytest.mark.parametrize("do", [Visitor.see, Visitor.withdraw])

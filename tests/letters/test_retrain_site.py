@@ -251,6 +251,7 @@ def test_the_policy_is_set_within_its_limits(training_site: Site, maintainer: Ma
         "significance": "0.05",
         "class_loss": "4.5",
         "holdout_minimum": "100",
+        "maps_after": "0",
     }
     refusal = maintainer.post(page, data=form | {"contributor_share": "1.5"})
     assert (refusal.status_code, "less than or equal to 1" in refusal.text) == (200, True)
