@@ -48,8 +48,12 @@ def make(site: Site, count: int) -> uuid.UUID:
 def forget(site: Site, contributor: uuid.UUID) -> None:
     """As if they had never been: other tests retrain on what is approved here."""
     theirs = "(SELECT id FROM letters_drawing WHERE contributor_id = %s)"
-    site.rows(f"DELETE FROM letters_examination WHERE drawing_id IN {theirs}", contributor)
-    site.rows("DELETE FROM letters_drawing WHERE contributor_id = %s", contributor)
+    with site.transaction() as change:
+        # held first, so that no worker examines or places them meanwhile
+        change("UPDATE letters_drawing SET usefulness = 0 WHERE contributor_id = %s", contributor)
+        for table in ("examination", "mappoint"):
+            change(f"DELETE FROM letters_{table} WHERE drawing_id IN {theirs}", contributor)
+        change("DELETE FROM letters_drawing WHERE contributor_id = %s", contributor)
 
 
 def ask(maintainer: Maintainer, format: str) -> str:
