@@ -112,7 +112,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         figures: dict[str, Any] = {"drawings": len(collected)}
         figures["judge_shipped"], figures["emnist_shipped"] = loop.measure(loop.shipped)
         curve, done = [], 0
-        for upto in [*arguments.steps, len(collected)]:
+        for upto in [*(each for each in arguments.steps if each < len(collected)), len(collected)]:
             loop.collect(collected[done:upto])
             done = upto
             head = loop.retrain("head", HEAD_TIMEOUT)
