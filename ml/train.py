@@ -256,10 +256,15 @@ def optimizer_of(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
         warmup_steps=warm_up,
     )
     optimizer = keras.optimizers.AdamW(
-        schedule, weight_decay=config.weight_decay, use_ema=True, ema_momentum=config.ema
+        schedule, weight_decay=config.weight_decay, use_ema=True, ema_momentum=ema_of(config, steps)
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
+
+
+def ema_of(config: TrainConfig, steps: int) -> float:
+    """As configured, but over no more than a tenth of a training: a short one would end near where it began."""
+    return max(0.0, min(config.ema, 1 - 10 / steps))
 
 
 def _epochs_done(work: Path | None) -> int:

@@ -160,6 +160,13 @@ def test_a_configuration_survives_json() -> None:
     assert train.config_from(json.loads(json.dumps(asdict(config)))) == config
 
 
+@pytest.mark.parametrize(("steps", "expected"), [(20_352, 0.9995), (1_000, 0.99), (493, 1 - 10 / 493), (5, 0.0)])
+def test_weights_are_averaged_over_a_tenth_of_a_training_at_most(steps: int, expected: float) -> None:
+    """One epoch of the long average would ship four fifths of its random beginning."""
+    optimizer = train.optimizer_of(train.TrainConfig(), steps)
+    assert optimizer.ema_momentum == pytest.approx(expected)
+
+
 def test_an_unknown_setting_is_named() -> None:
     with pytest.raises(ValueError, match="unknown settings: epoch"):
         train.config_from({"epoch": 3})
