@@ -279,17 +279,10 @@ def dump(path: Path, value: object) -> None:
 
 
 def fit_temperature(network: keras.Model, validation: Letters) -> float:
-    """The temperature that makes the validation labels likeliest: Guo et al., arXiv:1706.04599, section 4.2."""
-    from scipy.optimize import minimize_scalar
-    from scipy.special import log_softmax
+    """The temperature that makes the validation labels likeliest."""
+    from ml.calibration import best_temperature
 
-    logits = network.predict(_scaled(validation.images), batch_size=512, verbose=0)
-    rows = np.arange(len(validation))
-
-    def surprise(temperature: float) -> float:
-        return float(-log_softmax(logits / temperature, axis=1)[rows, validation.labels].mean())
-
-    return float(minimize_scalar(surprise, bounds=(0.2, 5.0), method="bounded").x)
+    return best_temperature(network.predict(_scaled(validation.images), batch_size=512, verbose=0), validation.labels)
 
 
 def card(how: str, metrics: dict[str, Any], tested: str) -> str:

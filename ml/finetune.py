@@ -340,7 +340,9 @@ def _kept_targets(task: Task, quota: npt.NDArray[np.int64], work: Path, progress
     stored = work / "targets.npy"
     if not stored.exists():
         progress.tell("remembering", 0.0, message="asking the serving model about the EMNIST letters")
-        found = train.taught_targets(task.kept, quota, [Path(task.job.parent)], task.job.keep)
+        found = train.taught_targets(
+            task.kept.labels, quota, [train.read_by(Path(task.job.parent), task.kept.images)], task.job.keep
+        )
         aside = work / "targets.partial.npy"
         np.save(aside, found.astype(np.float16))
         aside.rename(stored)

@@ -4,6 +4,7 @@
     python -m ml.train --config FILE --output DIR   the one kept with an artefact
     python -m ml.train --epochs 3 --network cdeotte --output DIR
     python -m ml.train --teachers var/a,var/b --output DIR   learn also from what these artefacts read
+    python -m ml.train --soft-labels var/crossfit.npz --output DIR   and from what ml.crossfit found
 
 Killed or interrupted, the same command goes on from the last whole epoch. The test images are never read here.
 """
@@ -32,7 +33,7 @@ from ml import emnist, network
 from ml.augment import Augment, AugmentConfig
 from ml.labels import CLASS_COUNT
 
-TAUGHT_AT_ONCE = 8192  # images; as float32 they take four times the memory of the archive's bytes
+READ_AT_ONCE = 8192  # images; as float32 they take four times the memory of the archive's bytes
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class TrainConfig:
     settle_steps: int = 0  # batches on which batch normalisation measures the averaged weights, see settle
     validation_per_class: int = 50
     teachers: tuple[str, ...] = ()  # folders of artefacts whose probabilities are learned from, see taught_targets
-    teachers_weight: float = 0.8  # beside the labels; of no meaning without teachers
+    soft_labels: str = ""  # a file of ml.crossfit that is learned from as another teacher
+    teachers_weight: float = 0.8  # beside the labels; of no meaning without teachers or soft labels
     seed: int = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
@@ -70,21 +72,20 @@ class TrainResult:
     history: list[dict[str, float]]
 
 
+def validation_mask(labels: npt.NDArray[np.uint8], per_class: int, seed: int) -> npt.NDArray[np.bool_]:
+    """Which training images (N,) are validation: `per_class` of each class, by the seed."""
+    random = np.random.default_rng([seed, 1])
+    cut = [random.choice(np.flatnonzero(labels == label), per_class, replace=False) for label in range(CLASS_COUNT)]
+    mask = np.zeros(len(labels), bool)
+    mask[np.concatenate(cut)] = True
+    return mask
+
+
 def split_validation(letters: emnist.Letters, per_class: int, seed: int) -> tuple[emnist.Letters, emnist.Letters]:
     """Cut `per_class` images of each class from the training images; returns (kept, validation)."""
-    random = np.random.default_rng([seed, 1])
-    cut = np.concatenate(
-        [
-            random.choice(np.flatnonzero(letters.labels == label), per_class, replace=False)
-            for label in range(CLASS_COUNT)
-        ]
-    )
-    kept = np.ones(len(letters), bool)
-    kept[cut] = False
-    return (
-        emnist.Letters(letters.images[kept], letters.labels[kept]),
-        emnist.Letters(letters.images[cut], letters.labels[cut]),
-    )
+    cut = validation_mask(letters.labels, per_class, seed)
+    kept, validation = (emnist.Letters(letters.images[part], letters.labels[part]) for part in (~cut, cut))
+    return kept, validation
 
 
 def class_quota(counts: npt.NDArray[np.int64], balance: float) -> npt.NDArray[np.int64]:
@@ -138,31 +139,54 @@ def one_hot(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     return np.eye(CLASS_COUNT, dtype=np.float32)[labels]
 
 
+def read_by(folder: Path, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """(N, 37) probabilities of images (N, 28, 28) by an artefact. Raises ml.artifact.BadArtifact."""
+    from ml.artifact import verify
+
+    verify(folder)
+    teacher = keras.models.load_model(folder / "model.keras", compile=False)
+    return predict_all(keras.Model(teacher.input, teacher.output[0]), images)
+
+
+def teachings(config: TrainConfig, letters: emnist.Letters) -> list[npt.NDArray[np.float32]]:
+    """What each teacher of a configuration reads in all training images, (N, 37) each.
+
+    Raises ml.artifact.BadArtifact and ml.crossfit.BadCrossfit.
+    """
+    from ml import crossfit
+
+    read = [read_by(Path(folder), letters.images) for folder in config.teachers]
+    if config.soft_labels:
+        read.append(crossfit.load(Path(config.soft_labels), len(letters)).probabilities)
+    return read
+
+
 def taught_targets(
-    letters: emnist.Letters, quota: npt.NDArray[np.int64], teachers: Sequence[Path], weight: float
+    labels: npt.NDArray[np.uint8],
+    quota: npt.NDArray[np.int64],
+    read: Sequence[npt.NDArray[np.float32]],
+    weight: float,
 ) -> npt.NDArray[np.float32]:
-    """Targets (N, 37): the labels, and with `weight` (0 to 1) the mean of what the teachers read.
+    """Targets (N, 37): the labels, and with `weight` (0 to 1) the mean of what teachers `read`, (N, 37) each.
 
     Teachers that disagree with a wrong or ambiguous label keep it from being learned by heart: Hinton, Vinyals, Dean,
     "Distilling the knowledge in a neural network", arXiv:1503.02531. They read as if all classes were equally common;
-    here a class is as common as it is drawn. Raises ml.artifact.BadArtifact.
+    here a class is as common as it is drawn.
     """
-    from ml.artifact import verify
-
-    labels = one_hot(letters.labels)
-    if not teachers:
-        return labels
-    read = np.zeros_like(labels)
-    for folder in teachers:
-        verify(folder)
-        teacher = keras.models.load_model(folder / "model.keras", compile=False)
-        for first in range(0, len(letters), TAUGHT_AT_ONCE):
-            some = slice(first, first + TAUGHT_AT_ONCE)
-            scaled = letters.images[some, ..., None].astype(np.float32) / 255.0
-            read[some] += teacher.predict(scaled, batch_size=512, verbose=0)[0]
-    read *= quota / quota.sum()
-    mixed: npt.NDArray[np.float32] = (1 - weight) * labels + weight * read / read.sum(axis=1, keepdims=True)
+    if not read:
+        return one_hot(labels)
+    taught = np.mean(read, axis=0) * (quota / quota.sum())
+    mixed: npt.NDArray[np.float32] = (1 - weight) * one_hot(labels) + weight * taught / taught.sum(
+        axis=1, keepdims=True
+    )
     return mixed.astype(np.float32)
+
+
+def predict_all(model: keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """What a model of one output makes of images (N, 28, 28) uint8, (N, K) float32."""
+    parts = (images[first : first + READ_AT_ONCE] for first in range(0, len(images), READ_AT_ONCE))
+    read = [model.predict(part[..., None].astype(np.float32) / 255.0, batch_size=512, verbose=0) for part in parts]
+    return np.concatenate(read)
 
 
 def adjusted_crossentropy(quota: npt.NDArray[np.int64], smoothing: float) -> Any:
@@ -186,7 +210,9 @@ def fit(config: TrainConfig, letters: emnist.Letters, work: Path | None = None) 
     kept, validation = split_validation(letters, config.validation_per_class, config.seed)
     built = network.build(config.network, config.dropout)
     quota = class_quota(kept.counts(), config.balance)
-    targets = taught_targets(kept, quota, [Path(each) for each in config.teachers], config.teachers_weight)
+    learned = ~validation_mask(letters.labels, config.validation_per_class, config.seed)
+    read = [each[learned] for each in teachings(config, letters)]
+    targets = taught_targets(kept.labels, quota, read, config.teachers_weight)
     optimizer = optimizer_of(config, steps=int(quota.sum()) // config.batch_size * config.epochs)
     history = keras.callbacks.History()
     for first, last, augment in _stages(config):

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from ml import network, train
+from ml import crossfit, network, train
 from ml.artifact import SHIPPED
 from ml.emnist import Letters
 from ml.labels import CLASS_COUNT, CLASSES
@@ -136,23 +136,45 @@ def test_what_teachers_read_is_mixed_with_the_labels() -> None:
     """The shipped model reads letters of ours right; under a wrong label the target names both."""
     images = np.stack([image_from_strokes(GLYPHS[name]) for name in "LZ"])
     wrong = Letters(images, np.array([CLASSES.index("A"), CLASSES.index("Z")], np.uint8))
-    targets = train.taught_targets(wrong, np.ones(CLASS_COUNT, np.int64), [SHIPPED, SHIPPED], 0.75)
+    read = train.read_by(SHIPPED, images)
+    targets = train.taught_targets(wrong.labels, np.ones(CLASS_COUNT, np.int64), [read, read], 0.75)
     assert targets.sum(axis=1) == pytest.approx(1)
     assert targets[0, CLASSES.index("A")] == pytest.approx(0.25, abs=0.01)
     assert targets[0, CLASSES.index("L")] > 0.6
     assert targets[1, CLASSES.index("Z")] > 0.85
-    assert (train.taught_targets(wrong, np.ones(CLASS_COUNT, np.int64), [], 0.75) == train.one_hot(wrong.labels)).all()
+    untaught = train.taught_targets(wrong.labels, np.ones(CLASS_COUNT, np.int64), [], 0.75)
+    assert (untaught == train.one_hot(wrong.labels)).all()
 
 
 def test_a_class_that_is_drawn_often_is_expected_more_often_of_teachers_too() -> None:
     letters = Letters(np.stack([image_from_strokes(GLYPHS["L"])]), np.array([CLASSES.index("L")], np.uint8))
     quota = np.ones(CLASS_COUNT, np.int64)
-    plain = train.taught_targets(letters, quota, [SHIPPED], 1.0)[0]
+    read = train.read_by(SHIPPED, letters.images)
+    plain = train.taught_targets(letters.labels, quota, [read], 1.0)[0]
     quota[CLASSES.index("C")] = 1000
-    often = train.taught_targets(letters, quota, [SHIPPED], 1.0)[0]
+    often = train.taught_targets(letters.labels, quota, [read], 1.0)[0]
     assert often[CLASSES.index("C")] / often[CLASSES.index("L")] == pytest.approx(
         1000 * plain[CLASSES.index("C")] / plain[CLASSES.index("L")], rel=0.01
     )
+
+
+def test_soft_labels_stay_with_their_images(letters: Letters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that calls each image the next class teaches just that, whichever images validation takes away."""
+    monkeypatch.setitem(network.NETWORKS, "tiny", tiny)
+    next_class = train.one_hot((letters.labels + 1) % CLASS_COUNT)
+    made = crossfit.Crossfit(next_class, np.zeros(len(letters), np.int8), {})
+    crossfit.save(tmp_path / "soft.npz", made)
+    seen: list[np.ndarray] = []
+
+    def noted(kept: Letters, config: train.TrainConfig, start: int, targets: np.ndarray) -> train.Batches:
+        seen.append((targets.argmax(axis=1) - kept.labels.astype(int)) % CLASS_COUNT)
+        return real(kept, config, start, targets)
+
+    real = train.Batches
+    monkeypatch.setattr(train, "Batches", noted)
+    train.fit(replace(TINY, epochs=1, soft_labels=str(tmp_path / "soft.npz"), teachers_weight=1.0), letters)
+    assert len(seen[0]) == len(letters) - CLASS_COUNT
+    assert (seen[0] == 1).all()
 
 
 def test_a_configuration_survives_json() -> None:
