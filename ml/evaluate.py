@@ -14,14 +14,16 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ml.labels import CLASS_COUNT, CLASSES, FOLDED, class_of, index_of
-from ml.predictor import Predictor
 from ml.preprocess import PreprocessError, image_from_strokes
+
+if TYPE_CHECKING:
+    from ml.predictor import Predictor
 
 CONFUSIONS = 10  # how many a report names
 
@@ -129,6 +131,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _measure(parsed: argparse.Namespace) -> dict[str, Any]:
+    from ml.predictor import Predictor  # only here: the web process evaluates stored answers and never runs a model
+
     predictor = Predictor(parsed.artefact)
     if parsed.strokes:
         with parsed.strokes.open(encoding="utf-8") as lines:
