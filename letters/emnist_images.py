@@ -72,17 +72,18 @@ def summary() -> dict[str, Any]:
     """
     model = registry.current()
     confused = model.metrics.get("test", {}).get("confusions", [])
-    made = _made()
+    pictures = made()
     return {
         "model": model,
-        "dataset": made["dataset"] if made else str(model.metrics.get("dataset", "")),
-        "classes": made["classes"] if made else _on_the_map(),
+        "dataset": pictures["dataset"] if pictures else str(model.metrics.get("dataset", "")),
+        "classes": pictures["classes"] if pictures else _on_the_map(),
         "confused": [{"label": e["label"], "predicted": e["read_as"], "count": e["count"]} for e in confused],
-        "has_images": made is not None,
+        "has_images": pictures is not None,
     }
 
 
-def _made() -> dict[str, Any] | None:
+def made() -> dict[str, Any] | None:
+    """Of which `dataset` the pictures were made, and its training letters by class, `classes`; None without them."""
     if not are_there():
         return None
     with default_storage.open(MARK) as stored:

@@ -21,6 +21,7 @@ from letters import retrain, snapshots
 from letters.admin.base import ReadOnlyAdmin
 from letters.errors import Refusal, RunNotFound
 from letters.models import Serving, TrainingRun
+from letters.verdicts import tests_of
 from ml.labels import CLASSES
 
 
@@ -183,38 +184,6 @@ def in_words(duration: timedelta | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-NAMES = {
-    "accuracy": "How much is read right",
-    "recall": "Each class by itself",
-    "calibration": "How sure it is, and how right",
-}
-SETS = {"emnist": "on EMNIST", "collected": "on what held-out contributors drew"}
-
-
-def tests_of(verdict: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """The tests of a verdict, ready for the page: what each said, its numbers, and a table of those of classes."""
-    return [_shown(test) for test in (verdict or {}).get("tests", [])]
-
-
-def _shown(test: dict[str, Any]) -> dict[str, Any]:
-    numbers = test.get("numbers", {})
-    classes = numbers.get("classes") or []
-    return {
-        "name": NAMES.get(test["name"], test["name"]),
-        "set": SETS.get(test["set"], test["set"]),
-        "mark": {True: "pass", False: "fail"}.get(test["passed"], "open"),
-        "says": {True: "pass", False: "fail"}.get(test["passed"], "too small to say"),
-        "words": test["words"],
-        "numbers": [(name.replace("_", " "), _number(value)) for name, value in numbers.items() if name != "classes"],
-        "columns": [name.replace("_", " ") for name in classes[0]] if classes else [],
-        "classes": [[_number(value) for value in row.values()] for row in classes],
-    }
-
-
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _bars(counts: dict[str, int]) -> list[tuple[str, int, int]]:

@@ -13,9 +13,10 @@ from django.urls import URLPattern, path, reverse
 
 from letters import registry
 from letters.admin.base import ReadOnlyAdmin
-from letters.admin.runs import sentence, tests_of
+from letters.admin.runs import sentence
 from letters.errors import Refusal
 from letters.models import Deployment, ModelVersion, Serving, TrainingRun
+from letters.verdicts import tests_of
 
 TIMELINE = 200
 
