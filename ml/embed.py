@@ -31,7 +31,9 @@ EXPLAINED, COMPONENTS = 200, 16
 ROOM = 0.95  # what a first map fills of -1..1: the rest is for letters that come
 OUTLIERS = 0.005  # share of the letters
 SHORT_FIT, GENTLE = 60, 0.03  # epochs and learning rate of UMAP that starts from earlier places
-WAYS, LEADING = 30, 8  # neighbours in Isomap, whose ways shift with every letter if fewer; directions it goes on with
+WAYS = 30  # neighbours in Isomap, whose ways shift with every letter if fewer
+LEADING = {"pca": COMPONENTS, "svd": COMPONENTS, "isomap": 32}  # directions within which a refit may stay where it was
+HELD = 0.03  # of the width: mean movement up to which a refit by these shows its two first directions and no others
 FLAT = 32  # directions of LLE to choose from
 SHORT_TSNE = 250  # steps of such a t-SNE, the fewest that scikit-learn takes
 SAMPLE = 2_000  # letters that a map is judged by
@@ -84,7 +86,7 @@ def fit(
     importlib.import_module(_LIBRARIES[method])  # only whoever fits pays for it; before the limit, or it escapes that
     with threadpool_limits(1):  # the same sums whatever the machine has; threads that wait for a busy one cost more
         if method in ("pca", "svd"):
-            return _linear(vectors, start, centred=method == "pca", tell=tell)
+            return _linear(vectors, start, method=method, tell=tell)
         chosen = _landmarks(len(vectors), landmarks or LANDMARKS[method], seed)
         return Fitted(_fit_some(method, vectors, chosen, seed, start, tell))
 
@@ -176,10 +178,11 @@ def _part(tell: Report, first: float, last: float) -> Report:
 # --- Methods ---------------------------------------------------------------------------------------------------------
 
 
-def _linear(vectors: Floats, start: Floats | None, *, centred: bool, tell: Report) -> Fitted:
-    """PCA, or truncated SVD where not centred, by the (D, D) covariance: exact, and seconds for 300,000 letters."""
+def _linear(vectors: Floats, start: Floats | None, *, method: str, tell: Report) -> Fitted:
+    """PCA, or truncated SVD, by the (D, D) covariance: exact, and seconds for 300,000 letters. From earlier places on
+    the plane is that of `_held`; what is explained, and the components, are always those of the textbook."""
     tell(0.0, "variance")
-    mean = vectors.mean(axis=0, dtype=np.float64) if centred else np.zeros(vectors.shape[1])
+    mean = vectors.mean(axis=0, dtype=np.float64) if method == "pca" else np.zeros(vectors.shape[1])
     products = sum(np.asarray(block, np.float64).T @ block for block in _blocks(vectors, mean))
     values, across = np.linalg.eigh(products)
     components = _signs_fixed(across.T[::-1][values[::-1] > 1e-9 * max(values[-1], 1e-30)])
@@ -189,8 +192,9 @@ def _linear(vectors: Floats, start: Floats | None, *, centred: bool, tell: Repor
     explained = np.cumsum(scores.var(axis=0)) / vectors.var(axis=0, dtype=np.float64).sum()
     flat = np.zeros((len(vectors), 2))
     flat[:, : len(kept)] = scores[:, :2]
+    held = _held(flat, scores[:, : LEADING[method]], start)
     return Fitted(
-        _framed(flat.astype(np.float32), start),
+        _framed(held.astype(np.float32), start),
         np.minimum(explained, 1).astype(np.float32),
         kept[:COMPONENTS].astype(np.float32),
     )
@@ -256,16 +260,16 @@ def _tsne(vectors: Floats, seed: int, start: Floats | None, tell: Report) -> Flo
 
 
 def _isomap(vectors: Floats, seed: int, start: Floats | None, tell: Report) -> Floats:
-    """Tenenbaum, de Silva, Langford, "A global geometric framework", Science 290, 2000. From earlier places on, the
-    plane within its main directions that is nearest to those: which two lead is a close race."""
+    """Tenenbaum, de Silva, Langford, "A global geometric framework", Science 290, 2000. From earlier places on it is
+    the plane of `_held`."""
     from sklearn.manifold import Isomap
 
     tell(0.0, "ways from letter to letter")
     settings: dict[str, Any] = {"n_neighbors": min(WAYS, len(vectors) - 1), "eigen_solver": "dense"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # heaps that no neighbour joins are joined by their nearest letters
-        fitted = Isomap(**settings, n_components=2 if start is None else LEADING).fit_transform(vectors)
-    return _turned(fitted) if start is None else _towards(fitted, start)
+        fitted = Isomap(**settings, n_components=2 if start is None else LEADING["isomap"]).fit_transform(vectors)
+    return _held(_turned(fitted[:, :2]), fitted, start)
 
 
 def _lle(vectors: Floats, seed: int, start: Floats | None, tell: Report) -> Floats:
@@ -282,17 +286,39 @@ def _lle(vectors: Floats, seed: int, start: Floats | None, tell: Report) -> Floa
     return _towards(fitted, _main_plane(vectors, tell) if start is None else start)
 
 
+def _held(
+    plane: npt.NDArray[np.floating[Any]], directions: npt.NDArray[np.floating[Any]], start: Floats | None
+) -> Floats:
+    """The plane (N, 2) of the two first directions, held back where its letters would go far from the places `start`.
+
+    Which two directions lead is a close race: the third and fourth explain nearly as much, and some letters more or
+    less turn the plane out of itself, which no turn within it can undo. Beyond HELD it is mixed with that plane within
+    all of `directions` (N, K) which is nearest to the earlier places. With each refit it comes nearer to its own.
+    """
+    plane = plane.astype(np.float32)
+    if start is None or not np.isfinite(start).all(axis=1).any():
+        return plane
+    own, near = align(plane, start), align(_towards(directions, start), start)
+    far, least = (moved(start, each)["mean"] for each in (own, near))
+    if far <= max(HELD, least):
+        return own
+    share = max(0.0, (HELD - least) / (far - least))  # the mean way of a mixture is at most the mixture of the ways
+    mixed: Floats = near + np.float32(share) * (own - near)
+    return mixed
+
+
 def _towards(directions: npt.NDArray[np.floating[Any]], start: Floats) -> Floats:
-    """Of all planes within these directions (N, K) the one that is nearest to the places `start` (N, 2)."""
-    known = np.asarray(directions, np.float64)
+    """Of all planes within these directions (N, K) the one that is nearest to the places `start` (N, 2), as far as
+    those are known."""
+    known, old = np.asarray(directions, np.float64), np.isfinite(start).all(axis=1)
     known = np.hstack([known / np.maximum(np.abs(known).max(axis=0), 1e-12), np.ones((len(known), 1))])
-    plane: Floats = (known @ np.linalg.lstsq(known, start, rcond=None)[0]).astype(np.float32)
+    plane: Floats = (known @ np.linalg.lstsq(known[old], start[old], rcond=None)[0]).astype(np.float32)
     return plane
 
 
 def _main_plane(vectors: Floats, tell: Report) -> Floats:
     """The two main components: where a method begins that nothing came before."""
-    return _linear(vectors, None, centred=True, tell=lambda share, words: tell(0.0, words)).plane
+    return _linear(vectors, None, method="pca", tell=lambda share, words: tell(0.0, words)).plane
 
 
 def _turned(plane: npt.NDArray[np.floating[Any]]) -> Floats:

@@ -26,7 +26,7 @@ from ml.embed import (
 )
 
 Floats = npt.NDArray[np.float32]
-COUNT, LATER = 700, 30
+COUNT, LATER = 700, 100
 
 # By method: trustworthiness and the share that neighbours on the map read right, at the least, on the letters below
 FLOORS = {
@@ -138,6 +138,34 @@ def test_above_so_many_letters_a_sample_is_fitted_and_the_rest_placed(letters: F
     rest = np.setdiff1d(np.arange(COUNT), fitted)
     assert np.allclose(plane[fitted], fit("lle", letters[fitted]).plane, atol=1e-3)
     assert np.array_equal(plane[rest], place(letters[rest], letters[fitted], plane[fitted]))
+
+
+@pytest.mark.parametrize("method", ["pca", "svd", "isomap"])
+def test_a_map_that_was_held_back_arrives_with_the_next_ones(method: str, letters: Floats) -> None:
+    """What it shows in the end is the plane of these letters, whatever was there before."""
+    own = fit(method, letters).plane
+    plane = np.vstack([fit(method, letters[:-LATER]).plane, np.full((LATER, 2), np.nan, np.float32)])
+    for _ in range(9):
+        before, plane = plane, fit(method, letters, start=plane).plane
+        assert moved(before, plane)["mean"] < 0.05
+    assert moved(own, align(plane, own))["mean"] < 0.01
+
+
+@pytest.mark.parametrize("method", ["pca", "svd"])
+def test_what_is_explained_does_not_depend_on_the_map_before(method: str, letters: Floats) -> None:
+    before = np.random.default_rng(0).uniform(-1, 1, (COUNT, 2)).astype(np.float32)
+    first, again = fit(method, letters), fit(method, letters, start=before)
+    assert np.array_equal(again.explained, first.explained)
+    assert np.array_equal(again.components, first.components)
+
+
+@pytest.mark.parametrize("method", ["pca", "svd", "isomap", "lle"])
+def test_a_few_letters_are_fitted_again_from_where_they_were(method: str, letters: Floats) -> None:
+    few = letters[: 17 if method in ("isomap", "lle") else 3]
+    first = fit(method, few[:-1]).plane
+    again = fit(method, few, start=np.vstack([first, [[np.nan, np.nan]]])).plane
+    assert np.isfinite(again).all()
+    assert np.abs(again).max() <= 1
 
 
 def test_a_sample_that_is_fitted_again_stays_where_it_was(letters: Floats) -> None:
