@@ -16,9 +16,10 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from ml import artifact
+from ml.calibration import binned_error, calibration_error
 from ml.labels import CLASS_COUNT, CLASSES
+from ml.paired import lost_by_chance, two_sided
 
-BINS = 15
 LARGE_CLASS = 100  # a class with fewer images can lose some points by chance: its loss has to be more than that
 RESAMPLES = 400  # of the images, to see how far calibration moves by chance
 
@@ -167,25 +168,6 @@ def holdout_answers(champion: Path, candidate: Path, holdout: Holdout) -> Answer
     return Answers(probabilities, second, holdout.labels)
 
 
-def calibration_error(probabilities: Floats, labels: Labels) -> float:
-    """Expected calibration error, 0 to 1: how far, on average, confidence is from being right, in 15 equal bins.
-
-    Guo et al., "On calibration of modern neural networks", arXiv:1706.04599, section 2.
-    """
-    return _binned_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels)
-
-
-def lost_by_chance(lost: int, gained: int) -> float:
-    """How often chance alone would lose so many more than it gains: the exact McNemar test, one-sided.
-
-    Of `lost + gained` images that one of two models reads right, as many losses or more. McNemar, Psychometrika 12,
-    1947; exact by the binomial distribution.
-    """
-    from scipy.stats import binom
-
-    return float(binom.sf(lost - 1, lost + gained, 0.5))
-
-
 def _accuracy(name: str, answers: Answers, limits: Limits, few: bool) -> Test:
     """Is the candidate significantly worse; and does the collected holdout gain or, while it is small, EMNIST hold?"""
     numbers = _paired(answers)
@@ -292,16 +274,8 @@ def _least_worsening(answers: Answers) -> float:
     champion, candidate = answers.champion.max(axis=1), answers.candidate.max(axis=1)
     before, after = answers.champion_right, answers.candidate_right
     drawn = (random.integers(0, len(answers), len(answers)) for _ in range(RESAMPLES))
-    worse = [
-        _binned_error(candidate[rows], after[rows]) - _binned_error(champion[rows], before[rows]) for rows in drawn
-    ]
+    worse = [binned_error(candidate[rows], after[rows]) - binned_error(champion[rows], before[rows]) for rows in drawn]
     return float(100 * np.quantile(worse, 0.05))
-
-
-def _binned_error(confidence: Floats, right: Bools) -> float:
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(bins, confidence.astype(float) - right, minlength=BINS)
-    return float(np.abs(gaps).sum() / len(right))
 
 
 def _paired(answers: Answers) -> dict[str, Any]:
@@ -314,7 +288,7 @@ def _paired(answers: Answers) -> dict[str, Any]:
         "candidate_right": int(after.sum()),
         "lost": lost,
         "gained": gained,
-        "p": min(1.0, 2 * lost_by_chance(max(lost, gained), min(lost, gained))),
+        "p": two_sided(lost, gained),
     }
 
 

@@ -1,16 +1,18 @@
 """Two models on the same images: whether one is better, or chance could have made the difference.
 
-Plain Python, so that a process which never loads SciPy can ask; `ml.gate` gives the same p.
+Plain Python, so that a process which never loads SciPy can ask.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import comb
+from math import sqrt
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from ml.proportions import quantile
 
 Bools = npt.NDArray[np.bool_]
 
@@ -30,6 +32,23 @@ class Paired:
         """All images."""
         return self.both + self.neither + self.first_alone + self.second_alone
 
+    @property
+    def difference(self) -> float:
+        """The accuracy of the first less that of the second, -1 to 1."""
+        return (self.first_alone - self.second_alone) / self.count
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % of the difference, adjusted Wald.
+
+        Bonett and Price, "Adjusted Wald confidence interval for a difference of binomial proportions based on paired
+        data", Journal of Educational and Behavioral Statistics 37, 2012.
+        """
+        total = self.count + 2
+        first, second = (self.first_alone + 1) / total, (self.second_alone + 1) / total
+        half = quantile() * sqrt((first + second - (first - second) ** 2) / total)
+        return max(-1.0, first - second - half), min(1.0, first - second + half)
+
 
 def compare(first: npt.NDArray[np.integer[Any]], second: npt.NDArray[np.integer[Any]], labels: Any) -> Paired:
     """From what two models read, (N,) classes each, and the labels (N,). Raises ValueError where they differ in N."""
@@ -47,9 +66,19 @@ def two_sided(first_alone: int, second_alone: int) -> float:
     Of the images that one model alone reads right, each is as likely either's. McNemar, Psychometrika 12, 1947; exact
     by the binomial distribution.
     """
-    discordant = first_alone + second_alone
-    tail = sum(comb(discordant, more) for more in range(max(first_alone, second_alone), discordant + 1))
-    return min(1.0, 2 * tail / (1 << discordant))
+    return min(1.0, 2 * lost_by_chance(max(first_alone, second_alone), min(first_alone, second_alone)))
+
+
+def lost_by_chance(lost: int, gained: int) -> float:
+    """How often chance alone would lose so many more than it gains: the exact McNemar test, one-sided.
+
+    Of `lost + gained` images that one of two models reads right, as many losses or more.
+    """
+    ways = tail = 1  # to lose all
+    for kept in range(1, gained + 1):
+        ways = ways * (lost + gained - kept + 1) // kept
+        tail += ways
+    return tail / (1 << (lost + gained))
 
 
 def _count(which: Bools) -> int:

@@ -11,7 +11,7 @@ import pytest
 from ml import artifact
 from ml.artifact import SHIPPED
 from ml.emnist import Letters
-from ml.gate import Answers, Holdout, Limits, Verdict, calibration_error, judge, judge_answers, lost_by_chance
+from ml.gate import Answers, Holdout, Limits, Verdict, judge, judge_answers
 from ml.labels import CLASS_COUNT, index_of
 from ml.predictor import Predictor
 from ml.preprocess import image_from_strokes
@@ -162,18 +162,6 @@ def test_confidence_that_is_less_to_be_trusted_is_a_refusal() -> None:
     assert not verdict.passed
     assert "confidence is off by 9.0 points on average" in verdict.reasons[0]
     assert judge_answers(boasting, answers(20, gained={"A": 2}), Limits(calibration_loss=10)).passed
-
-
-def test_calibration_error_is_the_gap_between_confidence_and_being_right() -> None:
-    labels = np.zeros(100, np.uint8)
-    assert calibration_error(_sure(labels, np.arange(100) < 90), labels) == pytest.approx(0, abs=1e-6)
-    assert calibration_error(_sure(labels, np.arange(100) < 60), labels) == pytest.approx(0.3, abs=1e-6)
-
-
-def test_chance_is_that_of_a_coin() -> None:
-    assert lost_by_chance(0, 0) == 1
-    assert lost_by_chance(5, 0) == pytest.approx(1 / 32)
-    assert lost_by_chance(1, 1) == pytest.approx(3 / 4)
 
 
 def test_a_model_against_itself_holds_on_emnist_and_gains_nothing() -> None:
