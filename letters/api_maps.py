@@ -244,6 +244,7 @@ class MapJobSerializer(serializers.Serializer[Any]):
     requested_by = serializers.CharField()
     progress = serializers.DictField(help_text="share (0 to 1), message.")
     message = serializers.CharField(help_text="How it ended, in words.")
+    cancelled_by = serializers.CharField()
     attempts = serializers.IntegerField(help_text="How many workers began it.")
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
@@ -253,7 +254,7 @@ class MapJobSerializer(serializers.Serializer[Any]):
 
 def job_value(made: LetterMap) -> dict[str, Any]:
     """A map on its way, or what came of it."""
-    named = ("method", "space", "state", "trigger", "requested_by", "progress", "message", "attempts")
+    named = ("method", "space", "state", "trigger", "requested_by", "progress", "message", "cancelled_by", "attempts")
     times = ("created_at", "started_at", "published_at", "finished_at")
     return {"id": str(made.pk)} | {name: getattr(made, name) for name in (*named, *times)}
 
@@ -274,6 +275,31 @@ class MapJobView(APIView):
         if made is None:
             raise errors.MapNotFound("there is no such map")
         return Response(job_value(made), headers={"Cache-Control": "no-store"})
+
+
+class MapCancelledSerializer(serializers.Serializer[Any]):
+    """A map that somebody wanted to end."""
+
+    job = MapJobSerializer()
+    cancelled = serializers.BooleanField(help_text="False: it was over already.")
+
+
+class CancelMapView(APIView):
+    """End the making of a map."""
+
+    authentication_classes = (SessionAuthentication,)
+    permission_classes = (SeesMaking,)
+
+    @extend_schema(
+        operation_id="cancel_map",
+        summary="Cancel a map that waits or is made (staff)",
+        description="The map before it stays.",
+        request=None,
+        responses={200: MapCancelledSerializer} | refusals(403, 404),
+    )
+    def post(self, request: Request, map_id: uuid.UUID) -> Response:
+        cancelled = maps.cancel(map_id, request.user.get_username())
+        return Response({"job": job_value(LetterMap.objects.get(pk=map_id)), "cancelled": cancelled})
 
 
 # --- To look at ----------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from letters import emnist_images, errors, map_files, map_sample, maps, placing, registry
+from letters import emnist_images, errors, fitting, map_files, map_sample, maps, placing, registry
 from letters.map_files import Floats, Letters
 from letters.map_sample import Emnist
 from letters.maps import ATTEMPTS, Space, State
@@ -40,7 +40,7 @@ LETTERS_SHARE, DRAWN_SHARE, FIT_SHARE, JUDGED_SHARE, FIGURES_SHARE = 0.25, 0.27,
 
 
 class Lost(Exception):
-    """The map is no longer ours to make: another worker has it, or it was deleted."""
+    """The map is no longer ours to make: it was cancelled or deleted, or another worker has it."""
 
 
 def work(map_id: uuid.UUID) -> None:
@@ -144,9 +144,9 @@ def _work(hold: _Hold) -> None:
         _complete(hold) if hold.map.published_at else _make(hold)
         return
     except Lost:
-        log.info("the map %s is no longer ours: another worker has it, or it was deleted", hold.map.pk)
+        log.info("the map %s is no longer ours: it was cancelled or deleted, or another worker has it", hold.map.pk)
         words = ""
-    except (errors.Refusal, embed.CannotEmbed, BadArtifact, ArchiveError) as refusal:
+    except (errors.Refusal, embed.CannotEmbed, fitting.FitDied, BadArtifact, ArchiveError) as refusal:
         words = str(refusal)
     except OSError as problem:
         words = f"its files could not be written ({problem}): see to the disk or the storage, then ask for it again"
@@ -182,7 +182,9 @@ def _make(hold: _Hold) -> None:
     earlier = maps.published().filter(method=made.method, space=made.space).first()
     start = maps.start_of(earlier, letters, drawn.ids)
     tell = hold.between(DRAWN_SHARE, FIT_SHARE)
-    fitted = embed.fit(made.method, vectors.astype(np.float32), seed=made.seed, start=start, report=tell)
+    fitted = fitting.fit(
+        made.method, vectors.astype(np.float32), seed=made.seed, start=start, tell=tell, check=hold.check
+    )
     hold.tell(FIT_SHARE, "measuring how true it is")
     quality = _quality(vectors, fitted.plane, labels, start)
     hold.tell(JUDGED_SHARE, "drawing it")

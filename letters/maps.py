@@ -267,6 +267,28 @@ def request(method: str, space: str, trigger: str, requested_by: str) -> Asked:
     return Asked(made, False)
 
 
+def cancel(map_id: uuid.UUID, by: str) -> bool:
+    """End a map that waits or is made, at once: its worker finds its claim gone within a second, and stops. The map
+    before it stays. What is published already is cancelled no more.
+
+    Whether it was not over yet. Raises MapNotFound.
+    """
+    ended = LetterMap.objects.filter(pk=map_id, state__in=(State.QUEUED, State.RUNNING)).update(
+        state=State.CANCELLED,
+        claim=None,
+        heartbeat_at=None,
+        cancelled_by=by[:150],
+        finished_at=timezone.now(),
+        message="cancelled",
+    )
+    if not ended and not LetterMap.objects.filter(pk=map_id).exists():
+        raise errors.MapNotFound("there is no such map")
+    if ended:
+        MapPoint.objects.filter(map=map_id).delete()  # its worker, should it write more, sees that it may not
+        transaction.on_commit(partial(send_next, AGAIN))
+    return bool(ended)
+
+
 def request_again(trigger: str, requested_by: str, *, without: Q | None = None) -> int:
     """Have all kinds of maps that there are made anew; how many of them were not waiting already."""
     found = published() if without is None else published().exclude(without)
@@ -405,11 +427,11 @@ def add_points(places: Iterable[tuple[LetterMap, dict[uuid.UUID, Sequence[float]
 
 
 def prune(method: str, space: str) -> None:
-    """Delete maps of a kind that newer ones have replaced, files and all, and older failures."""
+    """Delete maps of a kind that newer ones have replaced, files and all, and those that ended without one."""
     of_kind = LetterMap.objects.filter(method=method, space=space)
     shown_ = of_kind.filter(state=State.DONE).order_by("-published_at").values_list("pk", flat=True)[KEPT:]
-    failed = of_kind.filter(state=State.FAILED).order_by("-created_at").values_list("pk", flat=True)[FAILED_KEPT:]
-    discard([*shown_, *failed])
+    ended = of_kind.filter(state__in=(State.FAILED, State.CANCELLED)).order_by("-created_at")
+    discard([*shown_, *ended.values_list("pk", flat=True)[FAILED_KEPT:]])
 
 
 def discard(map_ids: Iterable[uuid.UUID]) -> None:

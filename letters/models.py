@@ -487,7 +487,7 @@ class LetterMap(models.Model):
         UMAP = "umap", "UMAP"
         TSNE = "tsne", "t-SNE"
         PCA = "pca", "PCA"
-        SVD = "svd", "truncated SVD"
+        SVD = "svd", "SVD"
         ISOMAP = "isomap", "Isomap"
         LLE = "lle", "LLE"
 
@@ -509,6 +509,7 @@ class LetterMap(models.Model):
         RUNNING = "running", "running"
         DONE = "done", "done"
         FAILED = "failed", "failed"
+        CANCELLED = "cancelled", "cancelled"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     method = models.CharField(max_length=10, choices=Method.choices)
@@ -541,6 +542,7 @@ class LetterMap(models.Model):
     worker = models.CharField(max_length=200, blank=True)
     attempts = models.PositiveSmallIntegerField(default=0)
     heartbeat_at = models.DateTimeField(null=True)
+    cancelled_by = models.CharField(max_length=150, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True, help_text="since when nothing is left to do")
@@ -548,7 +550,7 @@ class LetterMap(models.Model):
     class Meta:
         ordering = ("-created_at",)
         verbose_name = "map"
-        permissions = (("make_lettermap", "Can have maps made"),)
+        permissions = (("make_lettermap", "Can have maps made, and cancel that"),)
         indexes = (models.Index(fields=("method", "space", "-published_at"), name="map_current"),)
         constraints = (
             models.UniqueConstraint(fields=("method", "space"), condition=Q(state="running"), name="map_one_runs"),
@@ -558,7 +560,7 @@ class LetterMap(models.Model):
             ),
             models.CheckConstraint(condition=Q(space__in=("features", "pixels")), name="map_space_known"),
             models.CheckConstraint(
-                condition=Q(state__in=("queued", "running", "done", "failed")), name="map_state_known"
+                condition=Q(state__in=("queued", "running", "done", "failed", "cancelled")), name="map_state_known"
             ),
             models.CheckConstraint(
                 condition=Q(state="done", published_at__isnull=False, model__isnull=False)
@@ -573,7 +575,7 @@ class LetterMap(models.Model):
     @property
     def is_over(self) -> bool:
         """Whether nothing more will happen to it."""
-        return self.state in (self.State.DONE, self.State.FAILED)
+        return self.state in (self.State.DONE, self.State.FAILED, self.State.CANCELLED)
 
 
 class MapPoint(models.Model):

@@ -16,13 +16,12 @@ from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 
 from letters import consent, contributors, health
-from letters.models import Contributor, Drawing, Serving
+from letters.models import Contributor, Drawing, LetterMap, Serving
 from letters.serializers import png
 from ml.labels import CHARACTERS, CLASSES
 from ml.preprocess import MAX_POINTS, MAX_STROKES
 
 SAMPLES_PER_CLASS = 48
-MAP_METHODS = {"umap": "UMAP", "tsne": "t-SNE", "pca": "PCA", "svd": "SVD", "isomap": "Isomap", "lle": "LLE"}
 MAP_SPACES = {"features": "What the model sees", "pixels": "Pixels"}
 
 
@@ -93,7 +92,7 @@ def explore(request: HttpRequest) -> HttpResponse:
     may_make = request.user.has_perm("letters.make_lettermap")
     config = {
         "classes": CLASSES,
-        "methods": MAP_METHODS,
+        "methods": dict(LetterMap.Method.choices),
         "spaces": MAP_SPACES,
         "drawing_url": reverse("admin:letters_drawing_change", args=["ID"]) if may_review else "",
         "maps_url": reverse("admin:letters_lettermap_changelist") if may_make else "",

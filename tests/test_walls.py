@@ -29,6 +29,7 @@ STEPS = (
     "map_work",
     "map_sample",
     "map_files",
+    "fitting",
     "placing",
     "emnist_images",
     "export",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from django.contrib import admin
@@ -10,11 +11,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from letters import maps
+from letters import errors, maps
 from letters.admin.base import ReadOnlyAdmin
 from letters.models import LetterMap
 
 FAILED_SHOWN = 5
+ENDED = (LetterMap.State.FAILED, LetterMap.State.CANCELLED)  # without a map
 RELOAD = "5"  # seconds, while one is made
 
 
@@ -29,7 +31,10 @@ class LetterMapAdmin(ReadOnlyAdmin):
         return False
 
     def get_urls(self) -> list[URLPattern]:
-        own = [path("make/", self.admin_site.admin_view(self.make), name="letters_lettermap_make")]
+        own = [
+            path("make/", self.admin_site.admin_view(self.make), name="letters_lettermap_make"),
+            path("<uuid:map_id>/cancel/", self.admin_site.admin_view(self.cancel), name="letters_lettermap_cancel"),
+        ]
         return own + super().get_urls()
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -43,7 +48,7 @@ class LetterMapAdmin(ReadOnlyAdmin):
             "media": self.media,
             "maps": _with_counts(maps.current()),
             "making": [(each, round(100 * each.progress.get("share", 0))) for each in making],
-            "failed": LetterMap.objects.filter(state=LetterMap.State.FAILED)[:FAILED_SHOWN],
+            "failed": LetterMap.objects.filter(state__in=ENDED)[:FAILED_SHOWN],
             "methods": LetterMap.Method.choices,
             "spaces": LetterMap.Space.choices,
             "may_make": may_make(request),
@@ -70,9 +75,22 @@ class LetterMapAdmin(ReadOnlyAdmin):
             self.message_user(request, "One of this kind waits already. It stands for yours too.")
         return _listed()
 
+    def cancel(self, request: HttpRequest, map_id: uuid.UUID) -> HttpResponse:
+        """The other button."""
+        if request.method != "POST":
+            return _listed()
+        if not may_make(request):
+            raise PermissionDenied
+        try:
+            ended = maps.cancel(map_id, request.user.get_username())
+        except errors.MapNotFound:
+            return _listed()
+        self.message_user(request, "Cancelled. The map before it stays." if ended else "It was over already.")
+        return _listed()
+
 
 def may_make(request: HttpRequest) -> bool:
-    """Whether somebody may have maps made."""
+    """Whether somebody may have maps made, and cancel that."""
     return bool(request.user.has_perm("letters.make_lettermap"))
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import subprocess
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,3 +83,44 @@ def test_a_killed_fit_is_begun_again(training_site: Site, maintainer: Maintainer
     assert maintainer.get(summary["urls"]["svg"]).headers["Content-Type"] == "image/svg+xml"
     (row,) = training_site.rows("SELECT trigger, requested_by FROM letters_lettermap WHERE id = %s", uuid.UUID(asked))
     assert row == {"trigger": "api", "requested_by": "ada"}
+
+
+def fitting(site: Site) -> list[int]:
+    """Processes beside this site's trainer that fit maps."""
+    listed = subprocess.run(["ps", "-eww", "-o", "pid,stat,args"], capture_output=True, text=True, check=True).stdout
+    found = [int(pid) for pid in re.findall(r"^ *(\d+) +[^Z ]\S* .*-m ml\.fitting$", listed, re.MULTILINE)]
+    return [pid for pid in found if f"VAR_DIR={site.folder}".encode() in environment(pid)]
+
+
+def environment(pid: int) -> list[bytes]:
+    """What a process was started with; nothing where it ended meanwhile."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return []
+
+
+@pytest.mark.slow
+def test_a_map_is_cancelled_while_it_is_fitted(training_site: Site, maintainer: Maintainer) -> None:
+    """Within five seconds its worker has let go, and makes the next one; until then the old map stays."""
+    old = maps_of(maintainer)["umap", "features"]["id"]
+    asked = maintainer.post("/api/v1/maps", json={"method": "umap", "space": "features"}).json()["id"]
+
+    def is_fitted() -> bool:
+        training_site.python(WATCH)
+        return bool(fitting(training_site))
+
+    wait_for(is_fitted, "it is fitted", PATIENCE)
+    assert job(maintainer, asked)["state"] == "running"
+    answer = maintainer.post(f"/api/v1/maps/jobs/{asked}/cancel")
+    assert (answer.status_code, answer.json()["cancelled"]) == (200, True), answer.text
+    wait_for(lambda: not fitting(training_site), "the fit is ended", 5)
+    assert job(maintainer, asked)["state"] == "cancelled"
+    assert maps_of(maintainer)["umap", "features"]["id"] == old
+    after = maintainer.post("/api/v1/maps", json={"method": "svd", "space": "features"}).json()["id"]
+
+    def is_made() -> bool:
+        training_site.python(WATCH)
+        return job(maintainer, after)["state"] == "done"
+
+    wait_for(is_made, "the next one is made", PATIENCE)
+    assert job(maintainer, asked)["state"] == "cancelled"

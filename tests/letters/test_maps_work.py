@@ -20,7 +20,19 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
-from letters import collect, emnist_images, map_files, map_sample, map_work, maps, placing, registry, review, tasks
+from letters import (
+    collect,
+    emnist_images,
+    errors,
+    map_files,
+    map_sample,
+    map_work,
+    maps,
+    placing,
+    registry,
+    review,
+    tasks,
+)
 from letters.models import Drawing, Examination, LetterMap, MapPoint, ModelVersion, Policy, Serving
 from ml import artifact, embed
 from ml.labels import index_of
@@ -293,6 +305,77 @@ def test_a_worker_that_is_only_slow_gives_way(model: ModelVersion, monkeypatch: 
     left = made()
     assert (left.state, left.claim, left.published_at) == ("running", other, None)
     assert stored() == []
+
+
+# --- Cancelled -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moment", ["fit", "quality"])
+def test_a_cancelled_map_stops_and_the_old_one_stays(
+    model: ModelVersion, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    examined()
+    old = made()
+    whole = getattr(embed, moment)
+
+    def cancel(*arguments: Any, **options: Any) -> Any:
+        (running,) = LetterMap.objects.filter(state="running")
+        assert maps.cancel(running.pk, "bob")
+        return whole(*arguments, **options)
+
+    monkeypatch.setattr(embed, moment, cancel)
+    stopped = made()
+    assert (stopped.state, stopped.message, stopped.cancelled_by) == ("cancelled", "cancelled", "bob")
+    assert stopped.finished_at is not None
+    assert maps.current() == [old]
+    assert stopped.points.count() == 0
+    assert stored() == sorted(name for name, _ in old.files.values())
+    monkeypatch.setattr(embed, moment, whole)
+    assert maps.current() != [made()]  # which is published now; another of its kind may be made at once
+    assert [each.state for each in LetterMap.objects.order_by("created_at")] == ["done", "cancelled", "done"]
+
+
+def test_one_that_waits_is_cancelled_and_the_next_one_sent(
+    model: ModelVersion, sent: list[str], committed: Committed
+) -> None:
+    first, second = (maps.request(method, "features", "button", "ada").map for method in ("svd", "pca"))
+    with committed():
+        assert maps.cancel(first.pk, "bob")
+    assert sent[-1] == f"make_map {second.pk}"
+    map_work.work(first.pk)
+    first.refresh_from_db()
+    assert (first.state, first.attempts) == ("cancelled", 0)
+    assert not maps.cancel(first.pk, "eve")
+    assert LetterMap.objects.get(pk=first.pk).cancelled_by == "bob"
+
+
+def test_what_is_published_is_cancelled_no_more(model: ModelVersion) -> None:
+    done = made()
+    assert not maps.cancel(done.pk, "bob")
+    assert maps.current() == [done]
+    with pytest.raises(errors.MapNotFound):
+        maps.cancel(uuid.uuid4(), "bob")
+
+
+def test_who_cancels_by_the_api_and_the_admin(model: ModelVersion, settings: Any) -> None:
+    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}  # pages without `collectstatic`
+    settings.STORAGES = settings.STORAGES | {"staticfiles": plain}
+    asked = maps.request("pca", "features", "api", "ada").map
+    address, button = f"/api/v1/maps/jobs/{asked.pk}/cancel", f"/admin/letters/lettermap/{asked.pk}/cancel/"
+    bob, ada = browser("bob", "reviewers"), browser("ada", "maintainers")
+    assert [each.post(address).status_code for each in (Client(), bob)] == [403, 403]
+    assert [Client().post(button).status_code, bob.post(button).status_code] == [302, 403]
+    assert ada.get(button).status_code == 302
+    assert LetterMap.objects.get().state == "queued"
+    answer = ada.post(address).json()
+    assert (answer["cancelled"], answer["job"]["state"], answer["job"]["cancelled_by"]) == (True, "cancelled", "ada")
+    assert ada.post(address).json()["cancelled"] is False
+    assert "It was over already" in ada.post(button, follow=True).content.decode()
+    assert ada.post(f"/api/v1/maps/jobs/{uuid.uuid4()}/cancel").status_code == 404
+    again = maps.request("pca", "features", "api", "ada").map
+    page = ada.post(f"/admin/letters/lettermap/{again.pk}/cancel/", follow=True).content.decode()
+    assert "The map before it stays" in page
+    assert page.count("cancelled by ada") == 2
 
 
 # --- What goes wrong -----------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ POLL = 0.5  # seconds
 class Command(BaseCommand):
     help = (
         "Have maps of the letters made: all methods in the space of the model's features, unless told otherwise. A"
-        " trainer makes them, one after the other (`make run` has one). With --wait, exits with 1 where one failed."
+        " trainer makes them, one after the other (`make run` has one). With --wait, exits with 1 where not all were."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -41,7 +41,7 @@ class Command(BaseCommand):
             raise CommandError("not all were made; what was there before stays")
 
     def _failed(self, made: LetterMap) -> bool:
-        """Whether it failed, once it is over; what is new is printed until then."""
+        """Whether nothing came of it, once it is over; what is new is printed until then."""
         last = ""
         while True:
             made.refresh_from_db()
@@ -52,5 +52,5 @@ class Command(BaseCommand):
                 last = line
             if made.is_over:
                 self.stdout.write(f"{made}: {made.get_state_display()}. {made.message}")
-                return made.state == LetterMap.State.FAILED
+                return made.state != LetterMap.State.DONE
             time.sleep(POLL)
