@@ -17,6 +17,7 @@ api_v1 = [
     path("maps", api_maps.MapsView.as_view()),
     path("maps/umap", api_maps.UmapView.as_view()),
     path("maps/jobs/<uuid:map_id>", api_maps.MapJobView.as_view()),
+    path("maps/jobs/<uuid:map_id>/cancel", api_maps.CancelMapView.as_view()),
     path("maps/<uuid:map_id>/emnist", api_maps.EmnistPointsView.as_view(), name="map-emnist"),
     path("maps/<uuid:map_id>/collected", api_maps.CollectedPointsView.as_view(), name="map-collected"),
     path("maps/<uuid:map_id>/sheets/<int:number>", api_maps.SheetView.as_view(), name="map-sheet"),
