@@ -28,7 +28,8 @@ from tqdm import tqdm
 from benchmarks import machine
 from benchmarks.people import Letter, Maintainer, Visitor, by_writer, read_letters
 from ml.artifact import read_json
-from ml.evaluate import accuracy, predict_all
+from ml.evaluate import accuracy
+from ml.exams import predict_all
 from ml.labels import class_of, index_of
 from ml.predictor import Predictor
 from ml.preprocess import image_from_strokes

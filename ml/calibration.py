@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ml.labels import CLASSES
+
 BINS = 15
 
 Probabilities = npt.NDArray[np.floating[Any]]
@@ -75,6 +77,28 @@ def overconfidence(bins: list[dict[str, Any]]) -> float:
     filled = [each for each in bins if each["count"]]
     total = sum(each["count"] for each in filled)
     return float(sum(each["count"] * (each["confidence"] - each["accuracy"]) for each in filled) / total)
+
+
+def by_class(probabilities: Probabilities, labels: Labels) -> list[dict[str, Any]]:
+    """Of the letters read as each class: `count`, mean `confidence`, the share that is right, `accuracy`, and `excess`.
+
+    `excess`: what they add, 0 to 1, to how much surer than right all letters are together. Largest first; a class that
+    nothing is read as is left out.
+    """
+    confidence, read = probabilities.max(axis=1).astype(float), probabilities.argmax(axis=1)
+    right = read == labels
+    rows = [
+        {
+            "class": CLASSES[label],
+            "count": int(of.sum()),
+            "confidence": float(confidence[of].mean()),
+            "accuracy": float(right[of].mean()),
+            "excess": float((confidence[of] - right[of]).sum() / len(labels)),
+        }
+        for label in np.unique(read)
+        for of in [read == label]
+    ]
+    return sorted(rows, key=lambda row: -float(row["excess"]))
 
 
 def error_by_chance(

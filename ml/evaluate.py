@@ -1,10 +1,15 @@
-"""How often a model is right.
+"""How often a model is right, how sure it is, and what it takes for what.
 
     python -m ml.evaluate ARTEFACT --dataset open37        the test images of an EMNIST dataset
     python -m ml.evaluate ARTEFACT --strokes FILE          drawings, JSON lines of {"character", "strokes"}
+    python -m ml.evaluate ARTEFACT --stored                the test that the artefact carries as features: no archive
+    ... --validation                                       with --dataset: the images that its training held out
+    ... --compare OTHER                                    a second artefact on the same letters
+    ... --figures DIR                                      as pictures, see ml.evaluation_figures
     ... --json                                             the same as JSON
 
-The functions judge probabilities (N, 37) against labels (N,), positions in `ml.labels.CLASSES`.
+The functions judge probabilities (N, 37) against labels (N,), positions in `ml.labels.CLASSES`. docs/evaluation.md says
+what each number means.
 """
 
 from __future__ import annotations
@@ -12,29 +17,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ml.labels import CLASS_COUNT, CLASSES, FOLDED, class_of, index_of
-from ml.preprocess import PreprocessError, image_from_strokes
-
-if TYPE_CHECKING:
-    from ml.predictor import Predictor
+from ml import calibration, exams, paired
+from ml.labels import CLASS_COUNT, CLASSES, FOLDED
+from ml.proportions import wilson
 
 CONFUSIONS = 10  # how many a report names
 
 Probabilities = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.integer[Any]]
+Bools = npt.NDArray[np.bool_]
 
 _FOLDED = np.array(FOLDED)
-
-
-class BadDrawings(ValueError):
-    """A file of drawings cannot be used; the message names the line and what is wrong with it."""
 
 
 def accuracy(probabilities: Probabilities, labels: Labels) -> float:
@@ -48,21 +47,51 @@ def folded_accuracy(probabilities: Probabilities, labels: Labels) -> float:
 
 
 def evaluate(probabilities: Probabilities, labels: Labels) -> dict[str, Any]:
-    """What `accuracy` and `folded_accuracy` say, the recall of each class, and the most frequent confusions.
+    """All that is measured of one model on one set of letters; what an artefact's metrics.json holds of it.
 
-    Plain numbers, fit for JSON. A class without an image has the recall None.
+    `accuracy`, `folded_accuracy` and `top2` (the label is among the two likeliest), each with its 95 % interval in
+    `intervals`; `classes`: count, precision, recall and F1 of each; `matrix` (37, 37): rows the label, columns what was
+    read; the most frequent `confusions` of it; `calibration` as ml.calibration.reliability gives it. Plain numbers, fit
+    for JSON. A class without an image has None in place of each share. Raises ValueError for nothing to judge.
     """
     predicted = _predicted(probabilities, labels)
+    right = {
+        "accuracy": predicted == labels,
+        "folded_accuracy": _FOLDED[predicted] == _FOLDED[labels],
+        "top2": _rank(probabilities, labels) < 2,
+    }
+    matrix = confusion_matrix(predicted, labels)
+    classes = {name: _class_row(matrix, index) for index, name in enumerate(CLASSES)}
     return {
         "count": len(labels),
-        "accuracy": accuracy(probabilities, labels),
-        "folded_accuracy": folded_accuracy(probabilities, labels),
-        "recall": {
-            name: _share(predicted[labels == index] == index) if (labels == index).any() else None
-            for index, name in enumerate(CLASSES)
-        },
-        "confusions": _confusions(predicted, labels),
+        **{name: _share(each) for name, each in right.items()},
+        "intervals": {name: list(wilson(int(each.sum()), len(each))) for name, each in right.items()},
+        "recall": {name: row["recall"] for name, row in classes.items()},
+        "classes": classes,
+        "confusions": _confusions(matrix),
+        "matrix": matrix.tolist(),
+        "calibration": calibration.reliability(probabilities, labels),
     }
+
+
+def confusion_matrix(predicted: Labels, labels: Labels) -> npt.NDArray[np.int64]:
+    """(37, 37): how many letters of each class (rows) were read as each (columns)."""
+    counts = np.zeros((CLASS_COUNT, CLASS_COUNT), np.int64)
+    np.add.at(counts, (labels, predicted), 1)
+    return counts
+
+
+def confused_pairs(matrix: npt.ArrayLike) -> list[dict[str, Any]]:
+    """Pairs of classes that are taken for each other, both ways together, most frequent first.
+
+    `pair`, its `count`, and `ways`: the first read as the second, and the second as the first.
+    """
+    counts = np.array(matrix)
+    both = np.triu(counts + counts.T, k=1)
+    return [
+        {"pair": [CLASSES[a], CLASSES[b]], "count": int(both[a, b]), "ways": [int(counts[a, b]), int(counts[b, a])]}
+        for a, b in _largest(both)
+    ]
 
 
 def _predicted(probabilities: Probabilities, labels: Labels) -> npt.NDArray[np.intp]:
@@ -74,50 +103,85 @@ def _predicted(probabilities: Probabilities, labels: Labels) -> npt.NDArray[np.i
     return predicted
 
 
-def _share(right: npt.NDArray[np.bool_]) -> float:
+def _rank(probabilities: Probabilities, labels: Labels) -> npt.NDArray[np.intp]:
+    """How many classes come before the label (N,); of equally likely ones the first comes first, as in argmax."""
+    own = np.take_along_axis(probabilities, labels.astype(np.intp)[:, None], axis=1)
+    earlier = np.arange(CLASS_COUNT) < labels[:, None]
+    before: npt.NDArray[np.intp] = ((probabilities > own) | ((probabilities == own) & earlier)).sum(axis=1)
+    return before
+
+
+def _share(right: Bools) -> float:
     return float(right.mean())
 
 
-def _confusions(predicted: npt.NDArray[np.intp], labels: Labels) -> list[dict[str, Any]]:
+def _class_row(matrix: npt.NDArray[np.int64], index: int) -> dict[str, Any]:
+    right, count, read = (int(each) for each in (matrix[index, index], matrix[index].sum(), matrix[:, index].sum()))
+    return {
+        "count": count,
+        "precision": right / read if read else None,  # nothing was read as it
+        "recall": right / count if count else None,
+        "f1": 2 * right / (count + read) if count else None,
+    }
+
+
+def _confusions(matrix: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
     """The commonest mistakes, most frequent first."""
-    counts = np.zeros((CLASS_COUNT, CLASS_COUNT), int)
-    np.add.at(counts, (labels, predicted), 1)
-    np.fill_diagonal(counts, 0)
-    order = np.argsort(-counts, axis=None, kind="stable")[:CONFUSIONS]
-    pairs = [divmod(int(flat), CLASS_COUNT) for flat in order if counts.flat[flat]]
-    return [{"label": CLASSES[a], "read_as": CLASSES[b], "count": int(counts[a, b])} for a, b in pairs]
+    mistakes = matrix - np.diag(np.diag(matrix))
+    return [
+        {"label": CLASSES[a], "read_as": CLASSES[b], "count": int(mistakes[a, b])}
+        for a, b in _largest(mistakes)[:CONFUSIONS]
+    ]
 
 
-def read_drawings(lines: Iterable[str]) -> Iterator[tuple[npt.NDArray[np.uint8], int]]:
-    """The image and the class of each line of drawings. Raises BadDrawings."""
-    for number, line in enumerate(lines, start=1):
-        try:
-            drawing = json.loads(line)
-            yield image_from_strokes(drawing["strokes"]), index_of(class_of(drawing["character"]))
-        except (KeyError, TypeError) as error:
-            raise BadDrawings(f"line {number} is no object with a character and strokes ({error!r})") from error
-        except (PreprocessError, ValueError) as error:
-            raise BadDrawings(f"line {number}: {error}") from error
+def _largest(counts: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Places in (37, 37) that are not 0, the largest first, of equal ones as they come."""
+    order = np.argsort(-counts, axis=None, kind="stable")
+    places = (divmod(int(flat), CLASS_COUNT) for flat in order)
+    return [place for place in places if counts[place]]
 
 
-def predict_all(predictor: Predictor, images: Iterable[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
-    """(N, 37) probabilities of N images."""
-    rows = [predictor.predict(image).probabilities for image in images]
-    return np.stack(rows) if rows else np.empty((0, CLASS_COUNT), np.float32)
+def _exam(parsed: argparse.Namespace) -> exams.Exam:
+    if parsed.stored:
+        return exams.of_stored(parsed.artefact)
+    if parsed.strokes:
+        return exams.of_drawings(parsed.strokes)
+    if parsed.validation:
+        return exams.of_validation(parsed.dataset, parsed.artefact)
+    return exams.of_dataset(parsed.dataset)
 
 
-def report(result: dict[str, Any]) -> str:
-    """The result of `evaluate` as text for people."""
-    recall = "  ".join(
-        f"{name} {'  -  ' if share is None else f'{share:5.1%}'}" for name, share in result["recall"].items()
-    )
-    confusions = ", ".join(f"{each['label']} as {each['read_as']} {each['count']}" for each in result["confusions"])
-    return (
-        f"{result['count']} letters: {result['accuracy']:.2%} right on 37 classes, "
-        f"{result['folded_accuracy']:.2%} with case ignored\n"
-        f"right of each class: {recall}\n"
-        f"most frequent mistakes: {confusions or 'none'}"
-    )
+def _measure(parsed: argparse.Namespace) -> dict[str, Any]:
+    """`evaluate`, and what only a command line gives; writes the figures on the way."""
+    exam = _exam(parsed)
+    probabilities = exam.answers(parsed.artefact)
+    result = {"letters": exam.name} | evaluate(probabilities, exam.labels)
+    result["pairs"] = confused_pairs(result["matrix"])
+    result["calibration"]["by_chance"] = list(calibration.error_by_chance(probabilities))
+    result["calibration"]["classes"] = calibration.by_class(probabilities, exam.labels)
+    if parsed.compare:
+        result["comparison"] = _comparison(parsed.artefact, parsed.compare, probabilities, exam)
+    if parsed.figures:
+        from ml import evaluation_figures
+
+        for path in evaluation_figures.write_all(parsed.figures, parsed.artefact, result, probabilities, exam):
+            print(path, file=sys.stderr)
+    return result
+
+
+def _comparison(first: Path, second: Path, probabilities: Probabilities, exam: exams.Exam) -> dict[str, Any]:
+    """Two artefacts on the same letters; `difference` is how much more of them the first reads right."""
+    found = paired.compare(probabilities.argmax(axis=1), exam.answers(second).argmax(axis=1), exam.labels)
+    return {
+        "models": [str(first), str(second)],
+        "accuracies": [(found.both + alone) / found.count for alone in (found.first_alone, found.second_alone)],
+        "alone": [found.first_alone, found.second_alone],
+        "both": found.both,
+        "neither": found.neither,
+        "difference": found.difference,
+        "interval": list(found.interval),
+        "p": found.p,
+    }
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -126,24 +190,15 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--dataset", help="the test images of this EMNIST dataset, such as balanced")
     source.add_argument("--strokes", type=Path, help="JSON lines of drawings with their character")
+    source.add_argument("--stored", action="store_true", help="the test that the artefact carries as features")
+    parser.add_argument("--validation", action="store_true", help="of the dataset, what the training held out")
+    parser.add_argument("--compare", type=Path, metavar="OTHER", help="another artefact, on the same letters")
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="a folder for pictures; they may show the letters")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    return parser.parse_args(arguments)
-
-
-def _measure(parsed: argparse.Namespace) -> dict[str, Any]:
-    from ml.predictor import Predictor  # only here: the web process evaluates stored answers and never runs a model
-
-    predictor = Predictor(parsed.artefact)
-    if parsed.strokes:
-        with parsed.strokes.open(encoding="utf-8") as lines:
-            drawings = list(read_drawings(lines))
-        images = [image for image, _ in drawings]
-        labels = np.array([label for _, label in drawings], int)
-        return evaluate(predict_all(predictor, images), labels)
-    from ml import emnist  # only here: the package brings a network client along
-
-    letters = emnist.load_letters(parsed.dataset, "test")
-    return evaluate(predict_all(predictor, letters.images), letters.labels)
+    parsed = parser.parse_args(arguments)
+    if parsed.validation and not parsed.dataset:
+        parser.error("--validation goes with --dataset")
+    return parsed
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -154,6 +209,8 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:  # a command line answers in words, whatever went wrong
         print(f"python -m ml.evaluate: {error}", file=sys.stderr)
         return 1
+    from ml.evaluation_report import report
+
     print(json.dumps(result, indent=1) if parsed.json else report(result))
     return 0
 

@@ -1,4 +1,4 @@
-"""Maps as pictures for slides and for readers without WebGL: matplotlib, without a screen.
+"""Maps as pictures for slides and for readers without WebGL, and what all figures share: matplotlib, without a screen.
 
 Nothing is told by colour alone: each class has its letter written where most of it lies, and collected letters are
 rings. The eight colours are those of Okabe and Ito, "Color Universal Design", 2008, which the colour-blind tell apart.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C7A00", "#5A5A5A")
-INK, PALE = "#1d1d1f", "#6e6e73"
+INK, PALE, FAINT = "#1d1d1f", "#6e6e73", "#c7c7cc"
 DPI = 200
 SIDE = 28  # pixels of a letter's image
 LIKE = 300  # letters of a class that are asked where most of it lies
@@ -36,7 +36,7 @@ def map_figure(
     subtitle: str,
 ) -> Figure:
     """Letters at places (N, 2) within -1..1, coloured and named by class (N,) 0 to 36, rings where collected (N,)."""
-    figure, axes = _page(8.0, 8.75, title, subtitle)
+    figure, axes = page(8.0, 8.75, title, subtitle)
     axes.set(xlim=(-1.04, 1.04), ylim=(-1.04, 1.04), aspect="equal", xticks=[], yticks=[])
     colours = np.array(COLOURS)[labels % len(COLOURS)] if len(labels) else np.array([], str)
     emnist = ~collected
@@ -56,7 +56,7 @@ def map_figure(
 
 def explained_figure(explained: Floats, *, title: str = "Variance explained", subtitle: str = "") -> Figure:
     """The cumulative share of the variance (K,), 0 to 1, over the number of components."""
-    figure, axes = _page(7.0, 5.2, title, subtitle)
+    figure, axes = page(7.0, 5.2, title, subtitle)
     numbers = np.arange(1, len(explained) + 1)
     axes.plot(numbers, explained * 100, color=COLOURS[0], linewidth=2)
     axes.set(xlabel="components", ylabel="variance explained, %", ylim=(0, 102))
@@ -77,11 +77,35 @@ def components_figure(components: Floats, *, title: str = "Components", subtitle
     if components.ndim != 2 or components.shape[1] != SIDE * SIDE:
         raise ValueError(f"components of pixels have the shape (K, {SIDE * SIDE}), not {components.shape}")
     rows = max(1, -(-len(components) // 4))
-    figure, axes = _page(7.0, 1.4 + 1.75 * rows, title, subtitle)
+    figure, axes = page(7.0, 1.4 + 1.75 * rows, title, subtitle)
     axes.set_axis_off()
     for number, component in enumerate(components):
         _component(axes, component.reshape(SIDE, SIDE), number, rows)
     return figure
+
+
+def page(width: float, height: float, title: str, subtitle: str) -> tuple[Figure, Axes]:
+    """A figure in inches with its headings, and the axes to draw on."""
+    figure, (axes,) = stacked(width, height, (1.0,), title, subtitle)
+    return figure, axes
+
+
+def stacked(
+    width: float, height: float, heights: tuple[float, ...], title: str, subtitle: str
+) -> tuple[Figure, tuple[Axes, ...]]:
+    """The same with axes of these relative heights, one above the other, that share what is from left to right."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    # without pyplot, which would keep it for ever
+    figure = Figure(figsize=(width, height), facecolor="white", layout=ConstrainedLayoutEngine(w_pad=0.2, h_pad=0.2))
+    parts = figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    parts[0].set_title(subtitle, loc="left", fontsize=9.5, color=PALE)
+    above: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (0, 24), "textcoords": "offset points"}
+    parts[0].annotate(title, (0, 1), fontsize=15, fontweight="bold", color=INK, **above)
+    for axes in parts:
+        axes.spines[:].set_color(FAINT)
+    return figure, tuple(parts)
 
 
 def write(figure: Figure, stem: Path) -> tuple[Path, Path]:
@@ -110,20 +134,6 @@ _NAME: dict[str, Any] = {
     # an outline would turn the letter into a path
     "bbox": {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.6},
 }
-
-
-def _page(width: float, height: float, title: str, subtitle: str) -> tuple[Figure, Axes]:
-    """A figure in inches with its headings. Without pyplot, which would keep it for ever."""
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    figure = Figure(figsize=(width, height), facecolor="white", layout=ConstrainedLayoutEngine(w_pad=0.2, h_pad=0.2))
-    axes = figure.add_subplot()
-    axes.set_title(subtitle, loc="left", fontsize=9.5, color=PALE)
-    above: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (0, 24), "textcoords": "offset points"}
-    axes.annotate(title, (0, 1), fontsize=15, fontweight="bold", color=INK, **above)
-    axes.spines[:].set_color("#c7c7cc")
-    return figure, axes
 
 
 def _thickest(places: Floats) -> Floats:
@@ -171,5 +181,5 @@ def _component(axes: Axes, image: Floats, number: int, rows: int) -> None:
     most = float(np.abs(image).max()) or 1.0
     part.imshow(image, cmap="PuOr_r", vmin=-most, vmax=most, interpolation="nearest")
     part.set(xticks=[], yticks=[])
-    part.spines[:].set_color("#c7c7cc")
+    part.spines[:].set_color(FAINT)
     part.set_title(str(number + 1), fontsize=9, color=PALE, pad=3)

@@ -131,7 +131,7 @@ def emnist_answers(champion: Path, candidate: Path) -> Answers:
 def _read_test_of(candidate: Path, champion: Path, labels: Labels) -> Floats:
     """What the champion reads in the test images of the candidate's dataset, (T, 37)."""
     from ml import emnist
-    from ml.evaluate import predict_all
+    from ml.exams import predict_all
     from ml.predictor import Predictor
 
     dataset = artifact.read_json(candidate, "metrics.json")["dataset"]

@@ -9,6 +9,7 @@ from ml.calibration import (
     BINS,
     best_temperature,
     binned_error,
+    by_class,
     calibration_error,
     error_by_chance,
     overconfidence,
@@ -76,6 +77,18 @@ def test_overconfidence_has_a_sign_where_the_error_has_none() -> None:
     found = reliability(rows, labels)["bins"]
     assert overconfidence(found) == pytest.approx(0.6 * 0.15 - 0.4 * 0.15, abs=1e-6)
     assert overconfidence(reliability(sure(labels, labels >= 0, 0.9), labels)["bins"]) == pytest.approx(-0.1, abs=1e-6)
+
+
+def test_what_is_read_as_each_class_adds_to_the_overconfidence() -> None:
+    rows, labels = mixed()
+    found = by_class(rows, labels)
+    assert sum(each["count"] for each in found) == 100
+    assert sum(each["excess"] for each in found) == pytest.approx(overconfidence(reliability(rows, labels)["bins"]))
+    assert [each["excess"] for each in found] == sorted((each["excess"] for each in found), reverse=True)
+    three = by_class(sure(np.array([2, 2, 2, 5]), np.array([True, True, False, True]), 0.8), np.array([2, 2, 2, 5]))
+    assert [each["class"] for each in three] == ["D", "F", "C"]
+    assert three[0]["excess"] == pytest.approx(0.8 / 4)
+    assert (three[2]["count"], three[2]["confidence"], three[2]["accuracy"]) == (2, pytest.approx(0.8), 1.0)
 
 
 def test_true_probabilities_show_an_error_that_shrinks_with_the_images() -> None:
