@@ -32,6 +32,7 @@ STEPS = (
     "fitting",
     "placing",
     "emnist_images",
+    "model_facts",
     "export",
     "importing",
 )
@@ -120,7 +121,10 @@ def test_the_tables_know_nothing_of_the_work() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [ROOT / "letters" / f"{name}.py" for name in ("api", "api_maps", "serializers", "views", "checks", "health")]
+    [
+        ROOT / "letters" / f"{name}.py"
+        for name in ("api", "api_maps", "api_models", "model_pages", "serializers", "views", "checks", "health")
+    ]
     + modules("letters/admin"),
     ids=lambda path: path.name,
 )

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularJSONAPIView
 
-from letters import api, api_exports, api_maps, api_review, api_runs, views
+from letters import api, api_exports, api_maps, api_models, api_review, api_runs, model_pages, views
 from letters.admin.review import review_page
 
 api_v1 = [
@@ -14,6 +14,7 @@ api_v1 = [
     path("drawings/<uuid:drawing_id>", api.DrawingView.as_view()),
     path("models", api.ModelsView.as_view()),
     path("models/current", api.CurrentModelView.as_view()),
+    path("models/<int:number>", api_models.ModelView.as_view(), name="api-model"),
     path("maps", api_maps.MapsView.as_view()),
     path("maps/umap", api_maps.UmapView.as_view()),
     path("maps/jobs/<uuid:map_id>", api_maps.MapJobView.as_view()),
@@ -47,6 +48,9 @@ urlpatterns = [
     path("samples/<uuid:drawing_id>.png", views.sample_image, name="sample-image"),
     path("explore/", views.explore, name="explore"),
     path("explore/emnist/", views.explore_emnist, name="explore-emnist"),
+    path("model/", model_pages.serving, name="model"),
+    path("model/compare/", model_pages.comparison, name="model-compare"),
+    path("model/<int:number>/", model_pages.version, name="model-version"),
     path("about", views.about, name="about"),
     path("drawings/<uuid:drawing_id>", views.drawing, name="drawing"),
     path("mine", views.mine, name="mine"),

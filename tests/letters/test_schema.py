@@ -20,7 +20,10 @@ from webapp import urls
 
 EXAMPLES = 15  # of each operation, of good requests and of bad ones
 STAFF_EXAMPLES = 8
-READ = [("get", path) for path in ("drawings/mine", "drawings/{drawing_id}", "maps/umap", "models", "models/current")]
+READ = [
+    ("get", path)
+    for path in ("drawings/mine", "drawings/{drawing_id}", "maps/umap", "models", "models/current", "models/{number}")
+]
 READ += [("get", path) for path in ("training-runs", "training-runs/{run_id}", "deployments")]
 READ += [("get", path) for path in ("maps", "maps/{method}", "maps/{map_id}/emnist", "maps/{map_id}/collected")]
 READ += [("get", path) for path in ("maps/{map_id}/sheets/{number}", "maps/{map_id}/{name}")]
