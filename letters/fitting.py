@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -67,45 +67,52 @@ def _job(folder: Path, method: str, vectors: Floats, seed: int, start: Floats | 
 
 
 def _follow(
-    child: subprocess.Popen[str], job: dict[str, Any], tell: Callable[[float, str], None], check: Callable[[], None]
+    child: subprocess.Popen[bytes], job: dict[str, Any], tell: Callable[[float, str], None], check: Callable[[], None]
 ) -> None:
     """Until it is done."""
     assert child.stdin is not None  # noqa: S101 - for the type checker
-    assert child.stdout is not None  # noqa: S101 - likewise
-    with suppress(BrokenPipeError):  # it died; its end of input says so below
-        child.stdin.write(json.dumps(job) + "\n")
+    with suppress(BrokenPipeError):  # it died; its end of output says so below
+        child.stdin.write(json.dumps(job).encode() + b"\n")
         child.stdin.flush()
+    for line in _lines(child, check):
+        said = json.loads(line)
+        if "refused" in said:
+            raise embed.CannotEmbed(said["refused"])
+        if "done" in said:
+            return
+        tell(said["share"], said["words"])
+    raise FitDied(f"the fit was ended ({_last_words(child)}): see whether memory ran out, then ask for it again")
+
+
+def _lines(child: subprocess.Popen[bytes], check: Callable[[], None]) -> Iterator[bytes]:
+    """What it says, line by line, until it ends; `check` is asked while it says nothing."""
+    assert child.stdout is not None  # noqa: S101 - for the type checker
+    pipe, left = child.stdout.fileno(), b""
     with selectors.DefaultSelector() as heard:
-        heard.register(child.stdout, selectors.EVENT_READ)
+        heard.register(pipe, selectors.EVENT_READ)
         while True:
             if not heard.select(LOOK):
                 check()
                 continue
-            line = child.stdout.readline()
-            if not line:
-                raise FitDied(
-                    f"the fit was ended ({_last_words(child)}): see whether memory ran out, then ask for it again"
-                )
-            said = json.loads(line)
-            if "refused" in said:
-                raise embed.CannotEmbed(said["refused"])
-            if "done" in said:
+            some = os.read(pipe, 65_536)  # not a line of the file: what that reads ahead, no selector sees
+            if not some:
                 return
-            tell(said["share"], said["words"])
+            *lines, left = (left + some).split(b"\n")
+            yield from lines
 
 
-def _last_words(child: subprocess.Popen[str]) -> str:
+def _last_words(child: subprocess.Popen[bytes]) -> str:
     status = child.wait()
     return signal.Signals(-status).name if status < 0 else f"status {status}"
 
 
 # --- The process ---------------------------------------------------------------------------------------------------
 
-_children: dict[int, subprocess.Popen[str]] = {}
+_children: dict[int, subprocess.Popen[bytes]] = {}
 """By the process that started it: a worker that is forked from this one starts its own."""
 
 
-def _child() -> subprocess.Popen[str]:
+def _child() -> subprocess.Popen[bytes]:
     """The one that was started before, if it lives."""
     child = _children.get(os.getpid())
     if child is None or child.poll() is not None:
@@ -115,7 +122,6 @@ def _child() -> subprocess.Popen[str]:
             env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
             start_new_session=True,
             preexec_fn=end_with_parent,
         )
