@@ -135,7 +135,14 @@ def main(arguments: list[str] | None = None) -> None:
 
     values = json.loads(parsed.config.read_text())["train"] if parsed.config else asdict(TrainConfig())
     calm = min(values.get("calm_epochs", 0), parsed.epochs // 4)
-    alone = {"teachers": (), "soft_labels": "", "epochs": parsed.epochs, "seed": parsed.seed, "calm_epochs": calm}
+    alone = {
+        "teachers": (),
+        "soft_labels": "",
+        "exclude": "",
+        "epochs": parsed.epochs,
+        "seed": parsed.seed,
+        "calm_epochs": calm,
+    }
     config = config_from(values | alone)
     letters = emnist.load_letters(config.dataset, "train")
     result = crossfit(config, letters, parsed.folds, parsed.output.with_name(parsed.output.name + ".work"))
