@@ -135,8 +135,33 @@ RUNS_DIR = VAR_DIR / "runs"  # where retrainings work; empty while none does
 STATIC_URL = "/static/"
 STATIC_ROOT = VAR_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
+
+
+def _storage() -> dict[str, Any]:
+    """A folder of this machine, or a bucket that all machines share; its keys are AWS_ACCESS_KEY_ID and so on."""
+    bucket = env.str("S3_BUCKET", default="")
+    if not bucket:
+        return {"BACKEND": "django.core.files.storage.FileSystemStorage"}
+    # Only here: it takes a fifth of a second, and memory.
+    from botocore.config import Config  # type: ignore[import-untyped]
+
+    patience = env.float("S3_TIMEOUT", default=10.0)  # seconds without a byte
+    options = {
+        "bucket_name": bucket,
+        "endpoint_url": env.str("S3_ENDPOINT_URL", default="") or None,
+        "region_name": env.str("S3_REGION", default="") or None,
+        "location": env.str("S3_PREFIX", default=""),
+        "file_overwrite": False,  # a name that is taken becomes another, as in a folder
+        "max_memory_size": 4 * 1024 * 1024,  # bytes; what is larger is fetched into a temporary file
+        "client_config": Config(
+            connect_timeout=min(2.0, patience), read_timeout=patience, retries={"mode": "standard", "max_attempts": 2}
+        ),
+    }
+    return {"BACKEND": "webapp.object_storage.ObjectStorage", "OPTIONS": options}
+
+
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "default": _storage(),
     "staticfiles": {"BACKEND": "webapp.static_files.StaticFiles"},
 }
 
