@@ -4,6 +4,7 @@
     python -m benchmarks.maps --compare                           three ways to place letters that come later
     python -m benchmarks.maps --methods 4000                      all methods: time, quality, movement at a refit
     python -m benchmarks.maps --landmarks 300000                  a map beyond what is fitted as a whole
+    python -m benchmarks.maps --pixels 5000 20000                 UMAP, t-SNE and PCA of pixels (needs EMNIST_ARCHIVE)
 
 Features are those of the shipped artefact's reference and test letters. Beyond these 22,200 they are made: each is a
 blend of two letters of a class. Processor seconds are given too: they depend less on what else the machine does.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import pickle
 import statistics
 import time
 from collections.abc import Callable
@@ -22,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import machine
-from ml import embed
+from ml import embed, emnist
 from ml.artifact import SHIPPED
 
 Floats = npt.NDArray[np.float32]
@@ -139,6 +141,7 @@ def compare(count: int) -> None:
         came[name] = places[-LATER:]
         right = (embed._votes(labels[embed._nearest(came[name], framed, 8)[0]]) == theirs).mean()
         say(way=name, letters=LATER, **taken, knn_plane=float(right))
+    say(fitted_model_mb=len(pickle.dumps(model)) / 1e6, features_and_places_mb=(known.nbytes + framed.nbytes) / 1e6)
     for name in ("transform", "neighbours"):
         say(way=name, from_the_refit=embed.moved(came["refit"], came[name]))
     alone: dict[str, Callable[[], Floats]] = {
@@ -146,7 +149,30 @@ def compare(count: int) -> None:
         "neighbours": lambda: embed.place(new[:1], known, framed),
     }
     for name, way in alone.items():
-        say(way=name, one_letter_ms=statistics.median(timed(way)[0]["wall"] * 1000 for _ in range(10)))
+        took = [timed(way)[0] for _ in range(20)]
+        say(
+            way=name,
+            **{f"one_letter_{kind}_ms": 1000 * statistics.median(t[kind] for t in took) for kind in ("wall", "cpu")},
+        )
+
+
+def pixels(counts: list[int]) -> None:
+    """Maps of so many training letters of `open37` as standardised pixels."""
+    known = emnist.load_letters("open37", "train")
+    for count in counts:
+        chosen = evenly(known.labels, count)
+        grey = known.images[chosen].reshape(len(chosen), -1).astype(np.float32)
+        vectors, labels = embed.standardise(grey), known.labels[chosen]
+        for method in ("pca", "umap", "tsne"):
+            taken, plane = timed(lambda m=method, v=vectors: embed.fit(m, v).plane)
+            say(method=method, pixels_of=count, **taken, **embed.quality(vectors, plane, labels))
+
+
+def evenly(labels: Labels, count: int) -> npt.NDArray[np.intp]:
+    """Positions of about `count` letters, as many of each class, chosen at random."""
+    order = np.random.default_rng(0).permutation(len(labels))
+    each = count // len(np.unique(labels))
+    return np.concatenate([order[labels[order] == label][:each] for label in np.unique(labels)])
 
 
 def say(**numbers: object) -> None:
@@ -161,6 +187,7 @@ def main() -> None:
     parser.add_argument("--compare", action="store_true")
     parser.add_argument("--methods", type=int)
     parser.add_argument("--landmarks", type=int)
+    parser.add_argument("--pixels", type=int, nargs="+", default=[])
     asked = parser.parse_args()
     print(machine.described())
     warm_up(letters(500)[0])
@@ -171,7 +198,9 @@ def main() -> None:
         methods(asked.methods)
     if asked.landmarks:
         sizes([asked.landmarks], embed.LANDMARKS["umap"])
-    if not (asked.sizes or asked.compare or asked.methods or asked.landmarks):
+    if asked.pixels:
+        pixels(asked.pixels)
+    if not (asked.sizes or asked.compare or asked.methods or asked.landmarks or asked.pixels):
         say(**figures())
 
 

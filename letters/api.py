@@ -44,6 +44,7 @@ STATUS = {
     "not_found": status.HTTP_404_NOT_FOUND,
     "idempotency_conflict": status.HTTP_409_CONFLICT,
     "already_reviewed": status.HTTP_409_CONFLICT,
+    "card_taken": status.HTTP_409_CONFLICT,
     "nothing_to_undo": status.HTTP_409_CONFLICT,
     "nothing_to_learn": status.HTTP_409_CONFLICT,
     "model_unfit": status.HTTP_409_CONFLICT,

@@ -183,6 +183,13 @@ class DeskSerializer(serializers.Serializer[Any]):
     lease = serializers.IntegerField(help_text="Seconds after which a card that is not renewed is another's.")
 
 
+class NamedCardSerializer(serializers.Serializer[Any]):
+    """The card of one drawing."""
+
+    card = CardSerializer()
+    decided = serializers.CharField(help_text="Who decided what about it last, in words; empty where nobody did.")
+
+
 class DecidedSerializer(serializers.Serializer[Any]):
     """A decision as it was written down."""
 
@@ -312,6 +319,22 @@ class CardsView(StaffView):
                 "lease": int(review.LEASE.total_seconds()),
             }
         )
+
+
+class CardView(StaffView):
+    """One card by name."""
+
+    @extend_schema(
+        operation_id="claim_card",
+        summary="Take the card of one drawing, also of one that was decided",
+        description="For reviewers. It is nobody else's until its lease has run out, like any other card.",
+        request=None,
+        responses={200: NamedCardSerializer} | refusals(403, 404, 409),
+    )
+    def post(self, request: Request, drawing_id: uuid.UUID) -> Response:
+        named = review.claim_one(reviewer=_reviewer(request), drawing_id=drawing_id)
+        (card,) = cards([named.card])
+        return Response({"card": card, "decided": named.decided})
 
 
 class ReleaseView(StaffView):

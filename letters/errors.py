@@ -142,6 +142,10 @@ class AlreadyReviewed(Refusal):
         super().__init__(f"{last}, after you had seen this drawing; nothing was changed")
 
 
+class CardTaken(Refusal):
+    code = "card_taken"
+
+
 class NothingToUndo(Refusal):
     code = "nothing_to_undo"
 

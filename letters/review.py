@@ -105,6 +105,33 @@ def claim(
     return Desk(cards=[shown[pk] for pk in candidates if pk in shown], lost=[pk for pk in holding if pk not in renewed])
 
 
+@dataclass(frozen=True)
+class Named:
+    """A card that was asked for by name, and in words what was decided about it last; empty where nothing was."""
+
+    card: Drawing
+    decided: str
+
+
+def claim_one(*, reviewer: User, drawing_id: uuid.UUID, now: datetime | None = None) -> Named:
+    """The card of one drawing, whatever was decided about it, for this reviewer alone like any other.
+
+    Raises DrawingGone, and CardTaken while another reviewer has it or its contributor is muted.
+    """
+    now = now or timezone.now()
+    found = Drawing.objects.filter(pk=drawing_id).select_related("contributor", "claimed_by").defer("strokes").first()
+    if found is None:
+        raise errors.DrawingGone
+    if found.contributor.muted_at is not None:
+        raise errors.CardTaken("its contributor is muted: let them back in to review it")
+    free = Drawing.objects.filter(_free_for(reviewer, now), pk=drawing_id)
+    if free.update(claimed_by=reviewer, claimed_at=now) != 1:
+        who = found.claimed_by.get_username() if found.claimed_by else "another reviewer"
+        raise errors.CardTaken(f"{who} has it on the desk at this moment")
+    last = _last_decision(drawing_id)
+    return Named(card(drawing_id), in_words(last) if last else "")
+
+
 def _renew(reviewer: User, holding: Sequence[uuid.UUID], now: datetime) -> set[uuid.UUID]:
     """Which of them the reviewer still holds: also one whose lease ran out, if nobody took it meanwhile."""
     held = Drawing.objects.filter(pk__in=holding, claimed_by=reviewer, contributor__muted_at=None)

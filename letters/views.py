@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.middleware.csrf import get_token
 from django.shortcuts import render
 from django.urls import reverse
 from django.views import defaults
@@ -94,9 +95,11 @@ def explore(request: HttpRequest) -> HttpResponse:
         "classes": CLASSES,
         "methods": dict(LetterMap.Method.choices),
         "spaces": MAP_SPACES,
-        "drawing_url": reverse("admin:letters_drawing_change", args=["ID"]) if may_review else "",
-        "maps_url": reverse("admin:letters_lettermap_changelist") if may_make else "",
+        "review_url": reverse("review") if may_review else "",
+        "may_make": may_make,
     }
+    if may_make:
+        get_token(request)  # for the button that has a map made
     return render(request, "explore.html", {"page_config": config})
 
 

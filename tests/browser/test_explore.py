@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import BrowserContext, Page, expect
 
+from ml.embed import _mean_place
 from ml.labels import CLASSES
 from tests.browser.explorer import Explorer
 from tests.browser.mapping import COLLECTED, COLUMNS, SUSPECTED, MadeUp
@@ -295,6 +299,63 @@ def test_the_table_says_the_same_in_numbers(explorer: Explorer) -> None:
     expect(explorer.page.locator("#quality")).to_contain_text("0.973")
 
 
+# --- Points by density, and one's own drawing -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Crowd(MadeUp):
+    """All letters in one cloud at the left, and the first alone at the right."""
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        columns = super().columns
+        places = np.random.default_rng(0).normal((-0.6, 0), 0.05, (self.emnist + self.collected, 2))
+        places[0] = 0.6, 0.2
+        return columns | {"places": np.round(places * 32767).astype("<i2")}
+
+
+def test_a_letter_by_itself_is_drawn_larger(page: Page) -> None:
+    explorer = Explorer(page, Crowd()).come()
+    x, y = explorer.point(0)
+    page.mouse.move(*explorer.at((0, -0.9)))
+    clip = {"x": round(x) - 12, "y": round(y) - 12, "width": 25, "height": 25}
+    picture = np.asarray(Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")).astype(int)
+    inked = np.abs(picture - picture[0, 0]).max(axis=2) > 40
+    across = 2 * (inked.sum() / np.pi) ** 0.5
+    assert 11 < across < 16  # 9 px without regard to the crowd
+
+
+def near(made: MadeUp, *indices: int) -> tuple[str, list[float]]:
+    """What the sheet's link says of a drawing amid some letters, and where that is on a map."""
+    distances = [2.0 + number for number in range(len(indices))]
+    pairs = ",".join(f"{index}:{distance:g}" for index, distance in zip(indices, distances, strict=True))
+    weights = 1 / np.array(distances)
+    place = (made.columns["places"][list(indices)] / 32767 * weights[:, None]).sum(axis=0) / weights.sum()
+    return f"{'0' * 12},{pairs}", place.tolist()
+
+
+def test_ones_own_drawing_is_marked_on_every_map_of_features(page: Page) -> None:
+    umap, pca = MadeUp(), MadeUp(method="pca", seed=1)
+    mine, there = near(umap, 3, 40, 77)
+    Explorer(page, umap, pca, MadeUp(space="pixels", seed=2)).come(f"?mine={mine}")
+    summary = page.locator("#summary")
+    expect(summary).to_contain_text("Your drawing is marked")
+    page.locator("#overlay").press("+")
+    wait_for(lambda: float(query(page).get("zoom", 1)) == 5.6, "it was looked at from near", timeout=20)
+    assert [float(query(page)[name]) for name in ("x", "y")] == pytest.approx(there, abs=1e-4)
+    page.get_by_role("link", name="PCA", exact=True).click()
+    expect(summary).to_contain_text("laid out by PCA")
+    expect(summary).to_contain_text("Your drawing is marked")
+    page.locator("#overlay").press("+")
+    there = near(pca, 3, 40, 77)[1]
+    wait_for(lambda: float(query(page).get("zoom", 1)) == 5.6, "there as well", timeout=20)
+    assert [float(query(page)[name]) for name in ("x", "y")] == pytest.approx(there, abs=1e-4)
+    assert query(page)["mine"] == mine
+    page.get_by_role("link", name="UMAP", exact=True).click()
+    page.get_by_role("link", name="Pixels", exact=True).click()
+    expect(summary).to_contain_text("Your drawing has no place on this map")
+
+
 # --- What may go wrong ---------------------------------------------------------------------------------------------
 
 
@@ -452,6 +513,54 @@ def test_an_address_says_what_it_was_told(modules: Explorer) -> None:
     """
     there = (
         "?method=pca&space=pixels&x=0.25&y=-0.5&zoom=12.5&letter=Gq&source=emnist&mistakes=1&colour=source"
-        "&mine=0.1000,-0.2000"
+        "&mine=0123456789ab,17:4.212,3:5"
     )
-    assert modules.module("explore-address", body, there) == [there, "", [0.5, 0.25]]
+    assert modules.module("explore-address", body, there) == [there, "", None]
+
+
+def test_a_drawing_of_ones_own_stands_where_the_server_would_place_it(modules: Explorer) -> None:
+    chance = np.random.default_rng(5)
+    places = chance.uniform(-1, 1, (60, 2)).astype(np.float32)
+    distances = np.round(chance.uniform(2, 9, 8), 3).astype(np.float32)
+    indices = chance.permutation(60)[:8]
+    near = [{"index": int(i), "distance": round(float(d), 3)} for i, d in zip(indices, distances, strict=True)]
+    body = """
+      const points = { emnist: 60, places: Float32Array.from(value.places) };
+      const read = it.readMine(it.writeMine(value.near, "0123456789ab"));
+      const on = (digest, emnist = 60) => it.placeMine(read, { models: [digest] }, { ...points, emnist });
+      const odd = ["", "0.1,-0.2", "0123456789ab", "0123456789ab,1:x", "0123456789ab,1", "x,1:2", "0123456789ab,1:2,"];
+      const twin = { digest: "a", neighbours: [{ index: 7, distance: 0 }, { index: 9, distance: 3 }] };
+      return {
+        place: on("0123456789ab"),
+        other: on("ba9876543210"),
+        few: on("0123456789ab", Math.max(...value.near.map((each) => each.index))),
+        odd: odd.map((text) => it.readMine(text)),
+        twin: it.placeMine(twin, { models: ["a"] }, points),
+      };
+    """
+    got: Any = modules.module("explore-mine", body, {"near": near, "places": places.ravel().tolist()})
+    assert got["place"] == pytest.approx(_mean_place(places[indices], distances).tolist(), abs=1e-6)
+    assert got["twin"] == pytest.approx(places[7].tolist(), abs=1e-5)
+    assert (got["other"], got["few"], set(got["odd"])) == (None, None, {None})
+
+
+def test_points_are_smaller_where_it_is_crowded(modules: Explorer) -> None:
+    chance = np.random.default_rng(6)
+    crowd, few = chance.normal(-0.5, 0.05, (2_000, 2)), chance.uniform(0, 1, (200, 2))
+    places = np.clip(np.vstack([crowd, few]), -1, 1)
+    body = """
+      const sizes = it.sizesOf(Float32Array.from(value.places), Uint32Array.from(value.indices));
+      return [...sizes].map((size) => size * it.FULL / 255);
+    """
+
+    def sizes(indices: Any) -> Any:
+        value = {"places": places.ravel().tolist(), "indices": np.asarray(indices, int).tolist()}
+        return np.array(modules.module("explore-density", body, value))
+
+    whole = sizes(range(2_200))
+    assert np.median(whole[:2_000]) < 0.98 < 1.3 < np.median(whole[2_000:])
+    assert whole.min() > 0.6
+    assert whole.max() < 1.51
+    alone = sizes(range(2_000, 2_200))[2_000:]  # as crowded everywhere: hardly a difference
+    assert np.median(alone) == pytest.approx(1, abs=0.1)
+    assert (sizes([7]) > 0).all()

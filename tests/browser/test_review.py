@@ -18,7 +18,7 @@ from tests.letters.reviewing import PASSWORD
 from tests.running import Site, wait_for
 
 MANY = 60
-QUEUES = (MANY, 30, 10, 6, 4, *[3] * 6, *[2] * 2, *[1] * 2)  # drawings of each
+QUEUES = (MANY, 30, 10, 6, 4, *[3] * 8, *[2] * 3, *[1] * 3)  # drawings of each
 SETTLED = re.compile("^(all saved)?$")
 
 
@@ -215,6 +215,80 @@ def test_two_reviewers_at_once(site: Site, sign_in: Callable[..., Page], make: C
         ("rob", "reject"),
         ("una", "approve"),
     ]
+
+
+def cards_of(site: Site, contributor: str) -> list[str]:
+    """Ids of somebody's drawings, the least useful last: what a queue shows at its end."""
+    rows = site.rows(
+        "SELECT id FROM letters_drawing WHERE contributor_id = %s ORDER BY usefulness DESC, id", uuid.UUID(contributor)
+    )
+    return [str(uuid.UUID(str(row["id"]))) for row in rows]
+
+
+ON_DESK = "[...document.querySelectorAll('.rv-tile')].map((tile) => tile.dataset.id)"
+
+
+def test_a_link_leads_to_one_card_before_all_others(
+    site: Site, sign_in: Callable[..., Page], make: Callable[..., str]
+) -> None:
+    contributor = make(3)
+    last = cards_of(site, contributor)[-1]
+    page = sign_in("una", contributor)
+    assert page.evaluate(ON_DESK)[0] != last
+    page.goto(f"/admin/review/?contributor={contributor}&drawing={last}")
+    come_true(page, f"({ON_DESK}).length === 3")
+    assert page.evaluate(ON_DESK)[0] == last
+    expect(page.locator("#notices p")).to_have_count(0)
+    page.keyboard.press("Enter")
+    settled(page)
+    assert [str(uuid.UUID(str(each["drawing_id"]))) for each in decisions(site, contributor)] == [last]
+
+
+def test_a_link_to_a_decided_card_shows_what_was_decided_and_by_whom(
+    site: Site, sign_in: Callable[..., Page], make: Callable[..., str]
+) -> None:
+    contributor = make(2)
+    page = sign_in("una", contributor)
+    first = page.evaluate(ON_DESK)[0]
+    page.keyboard.press("Enter")
+    settled(page)
+    page.goto(f"/admin/review/?contributor={contributor}&drawing={first}")
+    come_true(page, f"({ON_DESK}).length === 2")
+    assert page.evaluate(ON_DESK)[0] == first
+    expect(page.locator("#marks")).to_contain_text("approved")
+    expect(page.locator("#notices")).to_contain_text("una approved it as")
+    page.locator("#notices").get_by_role("button", name="Close").click()
+    expect(page.locator("#notices p")).to_have_count(0)
+    page.keyboard.press("3")
+    settled(page)
+    assert [each["action"] for each in decisions(site, contributor)] == ["approve", "reject"]
+    page.keyboard.press("u")
+    expect(page.locator("#marks")).to_contain_text("approved")
+    settled(page)
+    assert [each["action"] for each in decisions(site, contributor)] == ["approve", "reject", "undo"]
+
+
+def test_a_link_to_a_card_that_another_has_says_so(
+    site: Site, sign_in: Callable[..., Page], make: Callable[..., str]
+) -> None:
+    contributor = make(3)
+    una = sign_in("una", contributor)
+    first = una.evaluate(ON_DESK)[0]
+    other = make(1)
+    rob = sign_in("rob", other)
+    rob.goto(f"/admin/review/?contributor={other}&drawing={first}")
+    expect(rob.locator("#notices")).to_contain_text("una has it on the desk at this moment")
+    expect(rob.locator("#notices a")).to_have_attribute("href", f"/admin/letters/drawing/{first}/change/")
+    come_true(rob, f"({ON_DESK}).length === 1")
+    rob.goto(f"/admin/review/?contributor={other}&drawing={uuid.uuid4()}")
+    expect(rob.locator("#notices")).to_contain_text("this drawing is gone")
+    expect(rob.locator("#notices a")).to_have_count(0)
+    rob.goto(f"/admin/review/?contributor={other}&drawing=nonsense")
+    come_true(rob, f"({ON_DESK}).length === 1")
+    expect(rob.locator("#notices p")).to_have_count(0)
+    una.keyboard.press("Enter")  # it was never taken from her
+    settled(una)
+    assert [each["actor"] for each in decisions(site, contributor)] == ["una"]
 
 
 def test_what_was_decided_waits_for_a_server_that_is_away(

@@ -372,3 +372,41 @@ def test_decided_drawings_can_be_looked_through_again(ann: User) -> None:
     (card,) = review.claim(reviewer=ann, wanted=Wanted(state="approved"), count=5).cards
     decide(ann, card, UNREADABLE)
     assert facts(drawing)[0] == "rejected"
+
+
+# --- A card by name ------------------------------------------------------------------------------------------------
+
+
+def test_a_card_is_had_by_name_and_by_one_reviewer_alone(ann: User, bo: User) -> None:
+    drawing = make_drawing()
+    named = review.claim_one(reviewer=ann, drawing_id=drawing.pk)
+    assert (named.card, named.decided) == (drawing, "")
+    assert review.claim(reviewer=bo, wanted=Wanted(), count=9).cards == []
+    with pytest.raises(errors.CardTaken, match="ann has it on the desk"):
+        review.claim_one(reviewer=bo, drawing_id=drawing.pk)
+    assert review.claim_one(reviewer=ann, drawing_id=drawing.pk).card == drawing
+    later = timezone.now() + review.LEASE + timedelta(seconds=1)
+    assert review.claim_one(reviewer=bo, drawing_id=drawing.pk, now=later).card == drawing
+    drawing.refresh_from_db()
+    assert drawing.claimed_by == bo
+
+
+def test_a_decided_card_is_had_by_name_and_decided_anew(ann: User, bo: User) -> None:
+    drawing = make_drawing(character="V")
+    decide(ann, drawing)
+    named = review.claim_one(reviewer=bo, drawing_id=drawing.pk)
+    assert named.decided.startswith("ann approved it as V at ")
+    assert (named.card.state, named.card.revision) == ("approved", 1)
+    decide(bo, named.card, UNREADABLE)
+    assert facts(drawing)[0] == "rejected"
+
+
+def test_a_card_of_nobody_or_of_somebody_muted_is_not_had(ann: User) -> None:
+    with pytest.raises(errors.DrawingGone):
+        review.claim_one(reviewer=ann, drawing_id=uuid.uuid4())
+    drawing = make_drawing()
+    review.mute(Contributor.objects.filter(pk=drawing.contributor_id), by="max")
+    with pytest.raises(errors.CardTaken, match="muted"):
+        review.claim_one(reviewer=ann, drawing_id=drawing.pk)
+    drawing.refresh_from_db()
+    assert drawing.claimed_by is None

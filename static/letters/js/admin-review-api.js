@@ -40,6 +40,7 @@ async function send(method, path, body, { keepalive = false } = {}) {
 }
 
 export const claim = (wanted, count, holding) => send("POST", "/review/cards", { wanted, count, holding });
+export const claimOne = (drawing) => send("POST", `/review/cards/${drawing}`);
 export const release = (cards) => send("POST", "/review/release", { cards }, { keepalive: true });
 export const decide = (card, judgement) =>
   send("POST", "/review/decisions", { drawing: card.id, revision: card.revision, ...judgement });

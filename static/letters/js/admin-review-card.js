@@ -5,7 +5,7 @@ import { picture } from "./admin-review-drawing.js";
 
 const percent = (share) => `${(100 * share).toFixed(share > 0.995 || share < 0.005 ? 1 : 0)}\u2009%`;
 export const shortId = (id) => id.slice(0, 8);
-const drawingAddress = (id) => `/admin/letters/drawing/${id}/change/`;
+export const drawingAddress = (id) => `/admin/letters/drawing/${id}/change/`;
 
 function reading(label, probability, isRight, note) {
   return [

@@ -11,6 +11,7 @@ const LOW = 14; // fewer than that, and more are fetched
 const RENEW = 60_000; // ms; a lease lasts for some minutes
 const LOOK_AGAIN = 10_000; // ms between looks at an empty queue
 const NOTICE = 9_000; // ms that a notice stays
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 const config = JSON.parse($("review-config").textContent);
 const root = $("review");
@@ -60,6 +61,22 @@ async function refill({ always = false } = {}) {
   } finally {
     desk.isLoading = false;
     if (round !== desk.round) refill();
+  }
+}
+
+/** The card that the address names, before all others. Its notice stays until it is closed. */
+async function takeNamed(id) {
+  try {
+    const { card, decided } = await api.claimOne(id);
+    desk.cards.unshift(card);
+    root.dataset.state = "ready";
+    render();
+    tell("");
+    if (decided) notifyUntilClosed(`You came for this one. ${decided}. It can be decided anew.`);
+  } catch (refusal) {
+    const record = element("a", { href: show.drawingAddress(id), textContent: "Its record" });
+    const isThere = !refusal.isPassing && refusal.status !== 404;
+    notifyUntilClosed(`The drawing that you came for is not on your desk: ${refusal.message}.`, ...(isThere ? [record] : []));
   }
 }
 
@@ -370,6 +387,16 @@ function notify(words, ...more) {
   setTimeout(() => made.remove(), NOTICE);
 }
 
+/** What somebody came for is not to vanish while they look elsewhere. */
+function notifyUntilClosed(words, ...more) {
+  const made = element("p", {}, words, " ", ...more, " ");
+  made.append(button("Close", () => {
+    made.remove();
+    focusStage();
+  }, { className: "rv-quiet" }));
+  $("notices").append(made);
+}
+
 const focusStage = () => $("stage").focus({ preventScroll: true });
 
 // --- Filters -------------------------------------------------------------------------------------------------------
@@ -470,4 +497,6 @@ setInterval(() => !desk.cards.length && !document.hidden && refill({ always: tru
 if (matchMedia("(max-width: 700px), (pointer: coarse)").matches) $("help").open = false;
 if (matchMedia("(min-width: 1000px)").matches) $("filters-box").open = true;
 readAddress();
-refill();
+const named = new URLSearchParams(location.search).get("drawing");
+if (UUID.test(named ?? "")) takeNamed(named).then(() => refill());
+else refill();

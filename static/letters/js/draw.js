@@ -123,7 +123,7 @@ function showEmpty() {
 function showReading(reading, isWhole) {
   view.reading(reading.interpreted, reading);
   const { point, neighbours, model } = reading.result;
-  landing.show(point, model?.digest);
+  landing.show(point, model?.digest, neighbours);
   alike.show(neighbours, model?.digest);
   labelRight(reading.interpreted.character);
   refreshButtons();

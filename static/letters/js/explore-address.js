@@ -2,11 +2,12 @@
 
 import { held, WHOLE } from "./explore-camera.js";
 import { EVERYTHING } from "./explore-looks.js";
+import { readMine, writeMine } from "./explore-mine.js";
 
 const finite = (text) => (text !== null && text.trim() !== "" && Number.isFinite(Number(text)) ? Number(text) : null);
 const oneOf = (allowed, text) => (allowed.includes(text) ? text : allowed[0]);
 
-/** {method, space, view, mine, filter, colour} of a query; what it does not say, or says wrongly, is as at first. */
+/** {method, space, view, isPlaced, mine, filter, colour} of a query, `isPlaced` where it names a view; what it does not say, or says wrongly, is as at first. */
 export function read(search, { methods, spaces, modes }) {
   const query = new URLSearchParams(search);
   const [x, y, zoom] = ["x", "y", "zoom"].map((name) => finite(query.get(name)));
@@ -14,7 +15,8 @@ export function read(search, { methods, spaces, modes }) {
     method: oneOf(methods, query.get("method")),
     space: oneOf(spaces, query.get("space")),
     view: held({ x: x ?? WHOLE.x, y: y ?? WHOLE.y, zoom: zoom ?? WHOLE.zoom }),
-    mine: mineOf(query, x, y),
+    mine: readMine(query.get("mine")),
+    isPlaced: [x, y, zoom].some((each) => each !== null),
     colour: oneOf(modes, query.get("colour")),
     filter: {
       letters: (query.get("letter") ?? "").replace(/[^A-Za-z]/g, "").slice(0, 52),
@@ -24,14 +26,6 @@ export function read(search, { methods, spaces, modes }) {
       suspected: query.has("suspected"),
     },
   };
-}
-
-/** Where the visitor's own drawing stands: `mine=x,y`, or `mine` beside an x and a y. */
-function mineOf(query, x, y) {
-  if (!query.has("mine")) return null;
-  const place = query.get("mine").split(",").map((part) => finite(part));
-  if (place.length === 2 && !place.includes(null)) return place;
-  return x === null || y === null ? null : [x, y];
 }
 
 /** The query that `read` reads back; what is as at first is left out. */
@@ -46,7 +40,7 @@ export function write({ method, space, view, mine, filter, colour }, { methods, 
   put("mistakes", "1", !filter.mistakes);
   put("suspected", "1", !filter.suspected);
   put("colour", colour, colour === modes[0]);
-  put("mine", mine?.map((value) => value.toFixed(4)).join(","), mine === null);
-  const text = query.toString().replaceAll("%2C", ",");
+  put("mine", mine && writeMine(mine.neighbours, mine.digest), mine === null);
+  const text = query.toString().replaceAll("%2C", ",").replaceAll("%3A", ":");
   return text && `?${text}`;
 }

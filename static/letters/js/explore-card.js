@@ -12,9 +12,9 @@ export class Card {
   #index = -1;
   isPinned = false;
 
-  /** `frame` is what the card stays within; `adminUrl` leads staff to a drawing and is empty for others. */
-  constructor({ card, frame, classes, adminUrl, onClose }) {
-    Object.assign(this, { card, frame, classes, adminUrl, onClose });
+  /** `frame` is what the card stays within; `reviewUrl` leads reviewers to a drawing's card and is empty for others. */
+  constructor({ card, frame, classes, reviewUrl, onClose }) {
+    Object.assign(this, { card, frame, classes, reviewUrl, onClose });
   }
 
   /** Show point `index` beside `at` on the screen; pinned, it stays until it is closed. */
@@ -61,8 +61,8 @@ export class Card {
   #actions(points, index) {
     const drawing = drawingOf(points, index);
     const close = button("Close", () => this.onClose());
-    if (!drawing || !this.adminUrl) return element("div", { className: "row" }, close);
-    const open = element("a", { className: "button", href: this.adminUrl.replace("ID", drawing), textContent: "Open its record" });
+    if (!drawing || !this.reviewUrl) return element("div", { className: "row" }, close);
+    const open = element("a", { className: "button", href: `${this.reviewUrl}?drawing=${drawing}`, textContent: "Review it" });
     return element("div", { className: "row" }, open, close);
   }
 

@@ -1,8 +1,10 @@
 /** Points drawn by WebGL 2. A renderer of our own: libraries over WebGL build functions from text, which the policy forbids. */
 
 import { scaleOf } from "./explore-camera.js";
+import { FULL } from "./explore-density.js";
 
 const VERTEX = `#version 300 es
+const float FULL = ${FULL.toFixed(1)};
 uniform vec2 middle;
 uniform vec2 scale;
 uniform float size;
@@ -10,12 +12,14 @@ uniform float ratio;
 in vec2 place;
 in vec4 look;
 in float shape;
+in float grown;
 out vec4 colour;
 flat out float kind;
 flat out float across;
 void main() {
   gl_Position = vec4((place - middle) * scale, 0.0, 1.0);
-  across = max(shape > 1.5 ? max(size * 1.7, 9.0) : size, 1.0) * ratio + 1.0;
+  float own = size * grown * FULL;
+  across = max(shape > 1.5 ? max(own * 1.7, 9.0) : own, 1.5) * ratio + 1.0;
   gl_PointSize = across;
   colour = look;
   kind = shape;
@@ -73,6 +77,7 @@ export class Renderer {
     this.#column(program, "place", 2, gl.FLOAT, false);
     this.#column(program, "look", 4, gl.UNSIGNED_BYTE, true);
     this.#column(program, "shape", 1, gl.UNSIGNED_BYTE, false);
+    this.#column(program, "grown", 1, gl.UNSIGNED_BYTE, true);
     this.#buffers.order = gl.createBuffer();
     gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.#buffers.order);
     gl.enable(gl.BLEND);
@@ -118,6 +123,11 @@ export class Renderer {
   /** Red, green, blue and opacity, 4 bytes a point. */
   setLooks(looks) {
     this.#fill("look", looks);
+  }
+
+  /** How large each point is, FULL times the size of all as 255: 1 byte a point. */
+  setSizes(sizes) {
+    this.#fill("grown", sizes);
   }
 
   /** The numbers of the points that are drawn, the last on top. */

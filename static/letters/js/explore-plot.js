@@ -2,6 +2,7 @@
 
 import { pan, pointSize, seen, toPlane, toScreen, WHOLE, zoomAt } from "./explore-camera.js";
 import { placeOf } from "./explore-data.js";
+import { sizesOf } from "./explore-density.js";
 import { Renderer } from "./explore-gl.js";
 import { makeGrid, nearest } from "./explore-grid.js";
 import { listen } from "./explore-hands.js";
@@ -78,6 +79,7 @@ export class Plot {
     this.#shown = shownBy(filter, this.points, this.classes);
     this.#indices = indicesOf(this.#shown);
     this.#names = namePlaces(this.points, this.#indices, this.classes);
+    this.renderer.setSizes(sizesOf(this.points.places, this.#indices));
     this.renderer.setOrder(this.#indices);
     this.redraw();
   }

@@ -5,8 +5,23 @@ import { decode, join } from "./explore-data.js";
 
 const PATIENCE = 30_000; // ms; a large map on a slow line
 
-/** {maps, making}: summaries of the current maps, and what is being made. */
-export const getMaps = () => request("/maps");
+/** {maps, making}: summaries of the current maps, and what is being made. Another number asks past what the browser has kept. */
+export const getMaps = (number = 0) => request(number ? `/maps?again=${Date.now()}` : "/maps");
+
+// --- For staff ---
+
+const csrf = () => ({ "X-CSRFToken": document.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1] ?? "" });
+
+/** Have a map made: {id, state, joined}. */
+export const makeMap = (method, space) => request("/maps", { method: "POST", body: { method, space }, headers: csrf() });
+
+/** How far a map is, or how it ended. */
+export const getJob = (id) => request(`/maps/jobs/${id}`);
+
+/** {job, cancelled} */
+export const cancelJob = (id) => request(`/maps/jobs/${id}/cancel`, { method: "POST", headers: csrf() });
+
+// --- For all ---
 
 export const getEmnist = () => request("/emnist/summary");
 

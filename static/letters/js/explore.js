@@ -8,7 +8,9 @@ import { countsOf, placeOf } from "./explore-data.js";
 import { NoWebGL } from "./explore-gl.js";
 import { EVERYTHING, MODES } from "./explore-looks.js";
 import { WHOLE } from "./explore-camera.js";
+import { placeMine } from "./explore-mine.js";
 import { Plot } from "./explore-plot.js";
+import { Remake } from "./explore-remake.js";
 import { Selection } from "./explore-selection.js";
 import { SheetState } from "./explore-sheet.js";
 import { getMaps, getPoints } from "./explore-source.js";
@@ -16,6 +18,7 @@ import { fillFigures, fillQuality, fillTable } from "./explore-table.js";
 import { letters, methodWords, missingWords, summaryOf, trouble } from "./explore-words.js";
 
 const CLOSE = 8; // the zoom at which a picture of the selection is looked at
+const OWN = 4; // the zoom at which the visitor's own drawing is looked at
 const config = JSON.parse($("config").textContent);
 const { classes, methods, spaces } = config;
 const allowed = { methods: Object.keys(methods), spaces: Object.keys(spaces), modes: Object.keys(MODES) };
@@ -28,11 +31,12 @@ let points = null;
 let selected = null; // numbers of points, or null
 let marked = -1; // the point whose card is pinned
 let asked = null; // aborts the fetch that is under way
+let fresh = 0; // how often the maps were to be asked for anew
 const fetched = new Map(); // points by the id of their map
 
 // --- Parts ---
 
-const card = new Card({ card: $("card"), frame: $("map-sheet"), classes, adminUrl: config.drawing_url, onClose: closeCard });
+const card = new Card({ card: $("card"), frame: $("map-sheet"), classes, reviewUrl: config.review_url, onClose: closeCard });
 const controls = new Controls({
   parts: {
     search: $("search"), clear: $("search-clear"), legend: $("legend"), key: $("colour-key"), colour: $("colour"),
@@ -48,6 +52,13 @@ const selection = new Selection({
 const sheet = new SheetState({
   atlas: $("atlas"), message: $("message"), title: $("message-title"), text: $("message-text"), actions: $("message-actions"),
   figure: $("figure"), image: $("figure-image"),
+});
+const remake = config.may_make && new Remake({
+  part: $("remake"), button: $("remake-button"), progress: $("remake-progress"), words: $("remake-words"), cancel: $("remake-cancel"),
+  onMade: ({ method, space }) => {
+    if (method === state.method && space === state.space) reload();
+    else maps = null;
+  },
 });
 const plot = makePlot();
 
@@ -71,9 +82,10 @@ async function load() {
   markTabs();
   show("loading");
   try {
-    if (maps === null) ({ maps, making } = await getMaps());
+    if (maps === null) ({ maps, making } = await getMaps(fresh));
     if (asked !== wait) return;
     const found = maps.find(isWanted);
+    if (remake) remake.show(state, Boolean(found), making.find(isWanted));
     if (!found) showMissing();
     else if (!fetched.has(found.id)) fetched.set(found.id, await getPoints(found, wait.signal));
     if (found && asked === wait) showMap(found, fetched.get(found.id));
@@ -105,8 +117,10 @@ function drawMap() {
   plot.view = state.view;
   plot.mode = state.colour;
   plot.filter = state.filter;
-  plot.mine = state.method === allowed.methods[0] && state.space === allowed.spaces[0] ? state.mine : null;
+  plot.mine = placeMine(state.mine, map, points);
   if (plot.mine) $("summary").append(" Your drawing is marked.");
+  else if (state.mine) $("summary").append(" Your drawing has no place on this map.");
+  if (plot.mine && !state.isPlaced) plot.view = { x: plot.mine[0], y: plot.mine[1], zoom: OWN };
   show("ready");
   plot.setPoints(points);
   tellShown();
@@ -121,10 +135,14 @@ function show(name, ...words) {
   closeCard();
 }
 
-const again = (words) => button(words, () => {
+const again = (words) => button(words, reload);
+
+/** As it stands now, and not as this browser heard it a moment ago. */
+function reload() {
   maps = null;
+  fresh += 1;
   load();
-});
+}
 
 const showTrouble = (error) => show("trouble", ...trouble(error), again("Try again"));
 
@@ -132,13 +150,16 @@ function showMissing() {
   $("summary").textContent = missingWords(state.method, state.space, methods);
   const onItsWay = making.find(isWanted);
   const others = maps.slice(0, 4).map((each) => tabLink(each.method, each.space));
-  if (onItsWay) show("missing", "This map is being made", `${Math.round(100 * onItsWay.share)}\u00a0% of it is done.`, again("Look again"));
-  else if (others.length > 0) show("missing", "This map has not been made yet", "Others are there:", ...others, ...makeLink());
-  else show("missing", "No map has been made yet", "The first is made while the site starts, which takes a minute.", again("Look again"), ...makeLink());
+  if (onItsWay && !remake) show("missing", "This map is being made", `${Math.round(100 * onItsWay.share)}\u00a0% of it is done.`, again("Look again"));
+  else if (others.length > 0) show("missing", "This map has not been made yet", "Others are there:", ...others, ...makeButton());
+  else show("missing", "No map has been made yet", "The first is made while the site starts, which takes a minute.", again("Look again"), ...makeButton());
 }
 
-/** Where staff have maps made. */
-const makeLink = () => (config.maps_url ? [element("a", { className: "button", href: config.maps_url, textContent: "Have it made" })] : []);
+/** Staff have it made; how far it is stands in the margin. */
+const makeButton = () => (remake && !remake.isMaking ? [button("Have it made", () => {
+  remake.make();
+  $("margin").scrollIntoView({ block: "nearest" });
+})] : []);
 
 function tabLink(method, space) {
   const link = element("a", { className: "button", href: `?method=${method}&space=${space}`, textContent: `${methods[method]}, ${spaces[space].toLowerCase()}` });
@@ -176,14 +197,14 @@ function followTab(event, link) {
   event.preventDefault();
   const { method, space } = read(new URL(link.href).search, allowed);
   if (method === state.method && space === state.space && points) return;
-  state = { ...state, method, space, view: WHOLE };
+  state = { ...state, method, space, view: WHOLE, isPlaced: false };
   window.history.pushState(null, "", window.location.pathname + (write(state, allowed) || ""));
   load();
 }
 
 function settle() {
   if (!points) return;
-  state = { ...state, view: plot.view, filter: plot.filter, colour: plot.mode };
+  state = { ...state, view: plot.view, isPlaced: true, filter: plot.filter, colour: plot.mode };
   window.history.replaceState(null, "", window.location.pathname + write(state, allowed));
 }
 

@@ -1,6 +1,7 @@
 /** The small map: where a drawing lands among the letters that the model was judged on. */
 
 import { getMap } from "./api.js";
+import { writeMine } from "./explore-mine.js";
 import { colour, prepare } from "./ink.js";
 import { glide } from "./motion.js";
 import { colourOf } from "./palette.js";
@@ -52,16 +53,15 @@ export class Landing {
     this.#redraw();
   }
 
-  /** Let the dot glide to where the drawing is; hide the card where the map does not know. */
-  async show(point, digest) {
+  /** Let the dot glide to where the drawing is; hide the card where the map does not know. `neighbours` go along to the big map. */
+  async show(point, digest, neighbours) {
     await this.load();
     if (this.#map && digest !== this.#map.model?.digest) await this.#renew();
     if (this.#map === null) return;
     this.card.hidden = !point;
     if (!point) return;
     this.#describe(point);
-    const [x, y] = point.map((value) => value.toFixed(4));
-    this.link.href = `/explore/?x=${x}&y=${y}&zoom=4&mine=${x},${y}`;
+    this.link.href = neighbours?.length ? `/explore/?mine=${writeMine(neighbours, digest)}` : "/explore/";
     const from = this.#point ?? [0, 0];
     this.#stop();
     this.#stop = glide(420, (share) => {
