@@ -27,6 +27,7 @@ api_v1 = [
     path("emnist/summary", api_maps.EmnistView.as_view()),
     path("emnist/<str:kind>/<str:label>.png", api_maps.EmnistPictureView.as_view()),
     path("review/cards", api_review.CardsView.as_view()),
+    path("review/cards/<uuid:drawing_id>", api_review.CardView.as_view()),
     path("review/release", api_review.ReleaseView.as_view()),
     path("review/decisions", api_review.DecisionsView.as_view()),
     path("review/decisions/bulk", api_review.BulkDecisionsView.as_view()),
