@@ -115,11 +115,17 @@ def write(figure: Figure, stem: Path) -> tuple[Path, Path]:
     """
     import matplotlib
 
-    png, svg = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")
+    svg = stem.with_name(f"{stem.name}.svg")
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "letterloop"}):
-        figure.savefig(png, dpi=DPI, metadata={"Software": None})
+        png = write_png(figure, stem.with_name(f"{stem.name}.png"))
         figure.savefig(svg, dpi=DPI, metadata={"Date": None, "Creator": None})
     return png, svg
+
+
+def write_png(figure: Figure, path: Path) -> Path:
+    """The figure as a PNG, 200 dpi; its path."""
+    figure.savefig(path, dpi=DPI, metadata={"Software": None})
+    return path
 
 
 _NAME: dict[str, Any] = {
