@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     import keras
 
     from ml.emnist import Letters
-    from ml.head import Head
+    from ml.familiarity import Known
+    from ml.head import Collected, Head
     from ml.train import TrainConfig, TrainResult
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -85,7 +86,8 @@ class Origin:
 
     `letters`: the training images, from which the reference is drawn by `reference_seed`. `config` and `history` go
     into config.json and metrics.json; `how` begins the card, and `tested` says there what part the test images had.
-    `parent`: the artefact that the training started from; its plane is where the new plane starts.
+    `parent`: the artefact that the training started from; its plane is where the new plane starts. `collected`: the
+    drawings that it learned from beside the letters.
     """
 
     dataset: str
@@ -97,6 +99,7 @@ class Origin:
     reference_seed: int
     parent: Path | None = None
     tested: str = "The test images chose nothing in its making."
+    collected: Collected | None = None
 
 
 def digest_of(folder: Path) -> str:
@@ -128,8 +131,10 @@ def smoke_test(folder: Path) -> None:
 
     Raises BadArtifact.
     """
+    from ml import familiarity
     from ml.predictor import Predictor  # only here: the web process verifies artefacts and never runs one
 
+    familiarity.load(folder)
     recorded = json.loads((folder / "smoke.json").read_text())
     head = load_head(folder)
     try:
@@ -205,11 +210,13 @@ def write_network(output: Path, serving: keras.Model, origin: Origin) -> None:
     test = emnist.load_letters(origin.dataset, "test")
     with made_whole(output) as aside:
         trunk = write_model(aside, serving)
-        metrics = _measure(aside, origin, test)
+        metrics, validation = _measure(aside, origin, test)
         _write_reference(aside, serving, origin)
+        known, metrics["familiarity"] = _familiarity(aside, origin, validation)
         dump(aside / "metrics.json", metrics)
         parent = digest_of(origin.parent) if origin.parent else None
-        dump(aside / "config.json", origin.config | _surroundings() | {"trunk": trunk, "parent": parent})
+        made = {"trunk": trunk, "parent": parent, "familiarity": known.values()}
+        dump(aside / "config.json", origin.config | _surroundings() | made)
         (aside / "card.md").write_text(card(origin.how, metrics, origin.tested))
 
 
@@ -298,9 +305,10 @@ of their capital. Its probabilities assume that all classes are equally common.
 On the {test["count"]} test images: {test["accuracy"]:.2%} right on 37 classes, {test["folded_accuracy"]:.2%} with case
 ignored. {tested}
 
-It is not good at what has no context to tell: l and I, O and Q without a tail, f and F, g and q. It answers with a
-letter whatever it is shown, also a digit or a scribble. Made from NIST Special Database 19, written on paper in the
-United States of the 1980s and 90s: other hands it knows less.
+It is not good at what has no context to tell: l and I, O and Q without a tail, f and F, g and q. Its probabilities
+name a letter whatever it is shown. That a drawing is unlike all letters it knows, `familiarity` in config.json tells:
+of most scribbles, but only of some digits. Made from NIST Special Database 19, written on paper in the United States of
+the 1980s and 90s: other hands it knows less.
 
 Data: Cohen, Afshar, Tapson, van Schaik, "EMNIST: an extension of MNIST to handwritten letters", arXiv:1702.05373.
 """
@@ -386,8 +394,8 @@ def _surroundings() -> dict[str, Any]:
     }
 
 
-def _measure(folder: Path, origin: Origin, test: Letters) -> dict[str, Any]:
-    """The metrics; writes test.npz on the way, as the same pass gives the features."""
+def _measure(folder: Path, origin: Origin, test: Letters) -> tuple[dict[str, Any], npt.NDArray[np.float32]]:
+    """The metrics, and the features of the validation letters; writes test.npz on the way, as one pass gives both."""
     from ml.evaluate import evaluate
     from ml.predictor import Predictor
 
@@ -399,9 +407,25 @@ def _measure(folder: Path, origin: Origin, test: Letters) -> dict[str, Any]:
 
     probabilities, features = read(test)
     np.savez_compressed(folder / "test.npz", features=features.astype(np.float16), labels=test.labels)
-    return {
+    of_validation, validation = read(origin.validation)
+    metrics = {
         "dataset": origin.dataset,
         "test": evaluate(probabilities, test.labels),
-        "validation": evaluate(read(origin.validation)[0], origin.validation.labels),
+        "validation": evaluate(of_validation, origin.validation.labels),
         "history": origin.history,
     }
+    return metrics, validation
+
+
+def _familiarity(folder: Path, origin: Origin, validation: npt.NDArray[np.float32]) -> tuple[Known, dict[str, Any]]:
+    """What is usual among letters to this network, and how well that tells what is none."""
+    from ml import familiarity
+    from ml.predictor import Predictor
+
+    predictor, reference = Predictor(folder), emnist_reference(folder).features
+    known = familiarity.calibrate(validation, reference)
+    drawings = origin.collected
+    if drawings is not None and len(drawings):
+        features = np.stack([predictor.predict(image).features for image in drawings.images])
+        known = familiarity.learn(known, features, drawings.weights, reference)
+    return known, familiarity.judged(predictor, known, reference, emnist_test(folder).features)

@@ -450,6 +450,7 @@ def _write(output: Path, task: Task, network: keras.Model, history: list[dict[st
         reference_seed=task.config.seed,
         parent=parent,
         tested=artifact.TAUGHT_NOTHING,
+        collected=task.collected,
     )
     artifact.write_network(output, serving, origin)
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from ml import artifact, graft
+from ml import artifact, familiarity, graft
 from ml.labels import CLASS_COUNT
 
 Floats = npt.NDArray[np.float32]
@@ -128,10 +128,17 @@ def retrain_head(
     digest = artifact.verify(parent)
     features = collected.features if collected.features is not None else _features(parent, collected.images, tell)
     fitted = refit(parent, replace(collected, features=features), config, seed, tell)
+    known = familiarity.learn(
+        familiarity.load(parent), features, collected.weights, artifact.emnist_reference(parent).features
+    )
     tell({"stage": "testing", "share": 0.9})
     metrics = _metrics(parent, fitted, len(collected))
     tell({"stage": "writing", "share": 0.95})
-    changes = {"parent": digest, "head": asdict(config) | {"seed": seed, "drawings": len(collected)}}
+    changes = {
+        "parent": digest,
+        "head": asdict(config) | {"seed": seed, "drawings": len(collected)},
+        "familiarity": known.values(),
+    }
     _write(
         parent,
         output,
@@ -299,9 +306,9 @@ def _fit(lessons: Lessons, anchored: Head, start: Head, config: HeadConfig, tell
 def _metrics(parent: Path, fitted: Fitted, drawings: int) -> dict[str, Any]:
     from ml.evaluate import evaluate
 
-    test = artifact.emnist_test(parent)
-    return {
-        "dataset": artifact.read_json(parent, "metrics.json")["dataset"],
+    test, of_parent = artifact.emnist_test(parent), artifact.read_json(parent, "metrics.json")
+    same = {name: of_parent[name] for name in ("dataset", "familiarity") if name in of_parent}  # the features are
+    return same | {
         "test": evaluate(fitted.head.probabilities(test.features), test.labels),
         "history": [],
         "head": {
