@@ -37,6 +37,12 @@ def test_ml_imports_nothing_of_the_site(source: Path) -> None:
     assert not imported(source) & FOREIGN
 
 
+@pytest.mark.parametrize("name", ["augment", "checkpoint", "crossfit", "exclusion", "network", "progress", "train"])
+def test_training_uses_no_backend_but_through_keras(name: str) -> None:
+    assert not imported(ROOT / "ml" / f"{name}.py") & {"tensorflow", "tf_keras", "torch", "jax"}
+    assert "keras.src" not in (ROOT / "ml" / f"{name}.py").read_text()
+
+
 def test_preprocessing_needs_numpy_and_pillow_alone() -> None:
     standard = sys.stdlib_module_names
     assert {name for name in imported(ROOT / "ml" / "preprocess.py") if name not in standard} == {"numpy", "PIL"}
