@@ -23,7 +23,9 @@ export function sizesOf(places, indices) {
     const factor = count > 0 ? Math.min(MOST, Math.max(LEAST, (usual / count) ** POWER)) : 1;
     return Math.round((factor / FULL) * 255);
   });
-  return Uint8Array.from(cells, (at) => byCell[at]);
+  const sizes = new Uint8Array(cells.length);
+  for (let index = 0; index < cells.length; index += 1) sizes[index] = byCell[cells[index]];
+  return sizes;
 }
 
 /** Each cell with half of its two neighbours along an axis, so that no edge of a cell is seen; `step` is 1 or SIDE. */
