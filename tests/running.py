@@ -14,6 +14,7 @@ import contextlib
 import os
 import secrets
 import shlex
+import shutil
 import signal
 import socket
 import sqlite3
@@ -35,6 +36,7 @@ from honcho.environ import parse_procfile
 from psycopg.rows import dict_row
 
 from letters.embedded import end_with_parent, find_server
+from tests.programs import Programs
 
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT = 120.0  # seconds; a machine that trains a model at the same time is slow
@@ -74,6 +76,8 @@ FOREIGN = [
 ]
 OUR_KEYS = "letterloop*"  # every key of the site in Redis begins so
 CLAIM = "letterloop-tests:claimed"
+OWN_REDIS = "own-redis"  # a folder
+_prepared: list[tempfile.TemporaryDirectory[str]] = []
 
 
 class SiteError(Exception):
@@ -181,6 +185,7 @@ class Site:
         self.trainer = self._part("trainer", processes["trainer"])
         self.beat = self._part("beat", processes["beat"])
         self.redis = redis_part  # None where REDIS_URL named one that is not ours to stop
+        self._programs = Programs(env)
 
     def _part(self, name: str, command: str) -> Part:
         return Part(name, shlex.split(command), self.env, self.folder / f"{name}.log")
@@ -197,17 +202,27 @@ class Site:
 
     def start(self) -> None:
         """Prepare the database, the model and the files; start web and worker; return when a visitor can be served."""
-        self.python(PREPARE)
+        self._prepare()
         self.worker.start()
         self.web.start()
         self.wait_until_ready()
 
+    def _prepare(self) -> None:
+        """The first site on SQLite is prepared, the others of this process begin as its copies."""
+        if not self.env["DATABASE_URL"].startswith("sqlite:///"):
+            self.python(PREPARE)
+        elif _prepared:
+            shutil.copytree(_prepared[0].name, self.folder, dirs_exist_ok=True)
+        else:
+            self.python(PREPARE)
+            _prepared.append(tempfile.TemporaryDirectory(prefix="letterloop-prepared-"))
+            shutil.copytree(self.folder, _prepared[0].name, dirs_exist_ok=True, ignore=lambda *_: [OWN_REDIS])
+
     def end(self) -> None:
-        """End all that runs."""
+        """End all that runs, at once: what it was at is thrown away with the site."""
+        self._programs.end()
         for part in self.parts:
-            part.ask_to_end()
-        for part in self.parts:
-            part.end()
+            part.kill()
 
     def wait_until_ready(self, timeout: float = START_TIMEOUT) -> None:
         """Until /readyz says yes. Raises SiteError with the last lines of the logs."""
@@ -232,10 +247,8 @@ class Site:
         return "\n".join(f"--- {name}\n" + "\n".join(tail) for name, tail in tails)
 
     def python(self, code: str) -> str:
-        """What a program prints that runs with the site's settings (`import django; django.setup()` is its own)."""
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=300
-        )
+        """What a program prints that runs with the site's settings, in a process of its own (see tests/programs.py)."""
+        done = self._programs.run(code, timeout=300)
         if done.returncode:
             raise SiteError(f"a program in the site failed:\n{code}\n{done.stdout}{done.stderr}")
         return done.stdout
@@ -335,7 +348,7 @@ def _some_redis(folder: Path, own: bool) -> Iterator[tuple[str, Part | None]]:
     configured = os.environ.get("REDIS_URL", "")
     number = None if own or not configured else _claim_number(configured)
     if number is None:
-        with _own_redis(folder / "own-redis") as started:
+        with _own_redis(folder / OWN_REDIS) as started:
             yield started
         return
     url = urlsplit(configured)._replace(path=f"/{number}").geturl()
