@@ -6,12 +6,28 @@ from collections.abc import Callable, Iterator
 from itertools import count
 
 import pytest
+from django.test import override_settings
 
 from tests.letters.training import Maintainer, tiny_archive
 from tests.letters.visitor import Visitor
 from tests.running import Site, running_site
 
 _addresses = count(1)
+DATABASES = {"site", "frail_site", "training_site", "db", "transactional_db"}  # fixtures that bring one
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What asks a database is marked as such: those tests are run on PostgreSQL as well."""
+    for item in items:
+        if item.get_closest_marker("django_db") or DATABASES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.database)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_passwords() -> Iterator[None]:
+    """In this process: to hash one as a site does takes a quarter of a second."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
 
 
 @pytest.fixture
