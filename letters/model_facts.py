@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from django.db.models import F, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 from threadpoolctl import threadpool_limits
 
 from letters import registry
@@ -72,8 +72,8 @@ def changes() -> list[Change]:
     """All changes of the serving model, newest first."""
     columns = ("model__number", "previous__number", "created_at", "actor", "reason", "run__trigger")
     rows = list(Deployment.objects.values_list(*columns))
-    ends = [None, *(row[2] for row in rows[:-1])]
-    return [_change(row, until) for row, until in zip(rows, ends, strict=True)]
+    ends = [None, *(row[2] for row in rows)]  # the last served until the next began
+    return [_change(row, until) for row, until in zip(rows, ends, strict=False)]
 
 
 def _change(row: tuple[Any, ...], until: datetime | None) -> Change:
@@ -246,10 +246,12 @@ def _gathered(rows: QuerySet[Any], drawing: str, *, examined: bool) -> Examples:
     """`drawing`: the way from a row to its drawing."""
     is_right = Q(predicted=F(f"{drawing}label"))
     newest = f"-{drawing}created_at"
-    right_count, count = rows.filter(is_right).count(), rows.count()
+    counted = rows.aggregate(count=Count("pk"), right=Count("pk", filter=is_right))
+    if not counted["count"]:
+        return Examples([], [], 0, 0, examined)
     right = list(_examples(rows.filter(is_right).order_by(newest), drawing))
     wrong = list(_examples(rows.exclude(is_right).order_by(newest), drawing))
-    return Examples(right, wrong, count, right_count, examined)
+    return Examples(right, wrong, counted["count"], counted["right"], examined)
 
 
 def _examples(rows: QuerySet[Any], drawing: str) -> Iterator[Example]:
