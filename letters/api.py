@@ -221,6 +221,7 @@ class PredictionsView(APIView):
                 "model": s.model_reference(reading.model),
                 "point": reading.point,
                 "neighbours": reading.neighbours,
+                "familiarity": reading.familiarity,
                 "preprocess": PREPROCESS_VERSION,
                 "token": collect.make_token(reading, fingerprint=fingerprint, contributor=contributor),
                 "milliseconds": round((time.perf_counter() - started) * 1000, 2),

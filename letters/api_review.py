@@ -126,7 +126,7 @@ class ExaminedSerializer(ReadingSerializer):
     """What the serving model reads."""
 
     label_probability = serializers.FloatField(help_text="Of the class that the drawing has.")
-    unfamiliarity = serializers.FloatField(help_text="Distance to the nearest reference letters; 1 is usual.")
+    unfamiliarity = serializers.FloatField(help_text="Above 1 it looks like no letter that the model knows.")
     stale = serializers.BooleanField(help_text="Another model serves by now.")
 
 

@@ -39,7 +39,8 @@ _RECEIPT = signing.Signer(salt="letterloop.receipt")
 class Reading:
     """What the serving model read in an image; `probabilities` by class, `point` on its map.
 
-    `neighbours`: label, number and distance of the reference letters that are most like it.
+    `neighbours`: label, number and distance of the reference letters that are most like it. `familiarity`: whether it
+    is `known`, looking like a letter at all, and a `score` of it.
     """
 
     label: str
@@ -47,6 +48,7 @@ class Reading:
     probabilities: dict[str, float]
     point: tuple[float, float]
     neighbours: list[dict[str, Any]]
+    familiarity: dict[str, Any]
     model: ModelVersion
 
 
@@ -67,7 +69,7 @@ def predict(image: npt.NDArray[np.uint8]) -> Reading:
         {"label": CLASSES[number], "index": index, "distance": distance}
         for number, index, distance in answer["neighbours"]
     ]
-    return Reading(label, probabilities[label], probabilities, (x, y), neighbours, model)
+    return Reading(label, probabilities[label], probabilities, (x, y), neighbours, answer["familiarity"], model)
 
 
 def ask_worker(digest: str, image: bytes) -> dict[str, Any]:

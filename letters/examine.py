@@ -19,7 +19,7 @@ from django.db.models import Case, Q, QuerySet, Value, When
 from letters import registry
 from letters.errors import NoModel
 from letters.models import Drawing, Examination, ModelVersion
-from ml import artifact
+from ml import artifact, familiarity
 from ml.labels import CLASSES, index_of
 
 if TYPE_CHECKING:
@@ -31,12 +31,10 @@ Floats = npt.NDArray[np.float32]
 NEAR = 5.0  # grey values of 255 that two images differ by at the mean; docs/review.md says how it was measured
 OWN_COMPARED = 60  # the contributor's last drawings
 CLASS_COMPARED = 100  # the newest of the class, of those that wait and of those that were approved
-NEIGHBOURS = 8
-SAMPLED = 256  # reference letters by which a distance is judged
 AT_ONCE = 20  # drawings of one transaction
 READ_AGAIN_AT_ONCE = 250  # drawings whose features are noted already; predictions wait for the worker meanwhile
 WEIGHTS = {"disagreement": 0.2, "label_doubt": 0.4, "uncertainty": 0.2, "unfamiliarity": 0.2}
-NOTED_ONCE = ("features", "trunk", "unfamiliarity")  # of an examination, whichever last layer follows
+NOTED_ONCE = ("features", "trunk")  # of an examination, whichever last layer follows
 OF_A_COPY = 0.25  # of the usefulness that a drawing would have, had it not been seen before under the same class
 
 
@@ -70,33 +68,24 @@ def usefulness(probabilities: Floats, label: int, unfamiliarity: float) -> float
     return sum(WEIGHTS[name] * value for name, value in signs.items())
 
 
+@dataclass(frozen=True)
 class Familiarity:
-    """How far features lie from those of the reference letters, judged by how far these lie from each other."""
+    """How strange features are beside those of the reference letters (M, D), by the measure that visitors see too."""
 
-    def __init__(self, reference: Floats) -> None:
-        """`reference`: features (N, D)."""
-        self._reference = reference
-        self._squares = np.einsum("nd,nd->n", reference, reference)
-        sample = reference[:: max(1, len(reference) // SAMPLED)]
-        self._usual = np.sort(self._to_nearest(sample, skip=1))
+    known: familiarity.Known
+    reference: Floats
 
     def distances(self, features: Floats) -> Floats:
-        """Mean distance (N,) of features (N, D) to the nearest reference letters; 1 is usual among these."""
-        return self._to_nearest(features) / max(float(np.median(self._usual)), 1e-6)
+        """Strangeness (N,) of features (N, D); above 1 the drawing page says that it is like no letter it knows."""
+        lengths = np.linalg.norm(features, axis=1)
+        nearest = familiarity.strangeness(features, self.reference) * lengths
+        found: Floats = self.known.strangeness(features, nearest) / max(self.known.threshold, 1e-6)
+        return found
 
     def shares(self, distances: Floats) -> Floats:
-        """The share (N,) of reference letters that lie nearer to their neighbours, 0 to 1."""
-        usual = self._usual / max(float(np.median(self._usual)), 1e-6)
-        return (np.searchsorted(usual, distances) / len(usual)).astype(np.float32)
-
-    def _to_nearest(self, features: Floats, skip: int = 0) -> Floats:
-        """`skip`: how many of the nearest do not count; 1 for letters that are among the reference themselves."""
-        squares = np.einsum("nd,nd->n", features, features)
-        distance = squares[:, None] + self._squares - 2 * features @ self._reference.T
-        count = min(NEIGHBOURS + skip, distance.shape[1])
-        nearest = np.sort(np.partition(distance, count - 1)[:, :count])[:, skip:]
-        mean: Floats = np.sqrt(np.maximum(nearest, 0)).mean(axis=1)
-        return mean
+        """The share (N,) of letters that are less strange than that, 0 to 1."""
+        found: Floats = (1 - self.known.scores(distances * max(self.known.threshold, 1e-6))).astype(np.float32)
+        return found
 
 
 # --- What is alike -------------------------------------------------------------------------------------------------
@@ -168,7 +157,7 @@ def _examiner(digest: str) -> _Examiner:
     return _Examiner(
         ModelVersion.objects.only("pk").get(digest=digest),
         Predictor(folder),
-        Familiarity(registry.reference_map(digest).features),
+        Familiarity(registry.known_letters(digest), registry.reference_map(digest).features),
         artifact.trunk_of(folder),
         artifact.load_head(folder),
     )
@@ -250,16 +239,20 @@ def _examine_some(drawings: Sequence[Drawing], by: _Examiner) -> dict[uuid.UUID,
 def _read_again(by: _Examiner) -> set[uuid.UUID]:
     """Note what a model makes of drawings that others with the same layers below the last examined: of which ones.
 
-    An image and its neighbours stay what they were, so its features, its distance and what it repeats do as well.
+    An image and its neighbours stay what they were, so its features and what it repeats do as well; how strange it is
+    may change with what drawings taught.
     """
     others = ModelVersion.objects.filter(config__trunk=by.trunk).exclude(pk=by.model.pk)
     known = Examination.objects.filter(model__in=list(others.values_list("pk", flat=True)), trunk=by.trunk)
     columns = [f"drawing__{name}" for name in ("label", "likeness", "duplicate_of_id")]
     some = list(known.select_related("drawing").only(*NOTED_ONCE, *columns)[:READ_AGAIN_AT_ONCE])
     if some:
-        probabilities = by.head.probabilities(np.array([_unpacked(bytes(each.features)) for each in some]))
-        shares = by.familiarity.shares(np.array([each.unfamiliarity for each in some], np.float32)).tolist()
-        _note([_judged(each, by.model, *of_it) for each, *of_it in zip(some, probabilities, shares, strict=True)])
+        features = np.array([_unpacked(bytes(each.features)) for each in some])
+        distances = by.familiarity.distances(features)
+        for each, distance in zip(some, distances, strict=True):
+            each.unfamiliarity = float(distance)
+        values = zip(some, by.head.probabilities(features), by.familiarity.shares(distances).tolist(), strict=True)
+        _note([_judged(each, by.model, *of_it) for each, *of_it in values])
     return {each.drawing_id for each in some}
 
 

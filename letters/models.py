@@ -227,7 +227,7 @@ class Examination(models.Model):
     predicted = models.CharField(max_length=1, help_text="the class that this model reads")
     probability = models.FloatField(help_text="of the class that it reads")
     label_probability = models.FloatField(help_text="of the class that the drawing is labelled with")
-    unfamiliarity = models.FloatField(help_text="distance of its features to the nearest reference letters")
+    unfamiliarity = models.FloatField(help_text="how strange its features are; above 1 like no letter that is known")
     trunk = models.CharField(max_length=64, help_text="digest of the layers below the last, which made the features")
     features = models.BinaryField(max_length=256, help_text="128 float16, little-endian")
     created_at = models.DateTimeField(auto_now=True)

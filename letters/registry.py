@@ -18,8 +18,9 @@ from django.db.models import Max
 
 from letters.errors import ModelNotFound, ModelUnfit, NoModel, ReasonRequired
 from letters.models import Deployment, ModelVersion, Serving, TrainingRun
-from ml import artifact
+from ml import artifact, familiarity
 from ml.embed import ReferenceMap, reference_points
+from ml.familiarity import Known
 
 log = logging.getLogger(__name__)
 
@@ -234,6 +235,12 @@ def stamp(digest: str) -> tuple[int, int, int] | None:
 def reference_map(digest: str) -> ReferenceMap:
     """The reference letters of a registered model."""
     return ReferenceMap(fetch(digest))
+
+
+@lru_cache(maxsize=2)
+def known_letters(digest: str) -> Known:
+    """What is usual among the letters that a registered model knows."""
+    return familiarity.load(fetch(digest))
 
 
 @lru_cache(maxsize=2)

@@ -102,6 +102,17 @@ class NeighbourSerializer(serializers.Serializer[Any]):
     distance = serializers.FloatField(help_text="Between their features.")
 
 
+class FamiliaritySerializer(serializers.Serializer[Any]):
+    """Whether a drawing looks like the letters that the model knows."""
+
+    score = serializers.FloatField(
+        min_value=0,
+        max_value=1,
+        help_text="The share of real letters that look no more familiar: 0.5 is usual, near 0 is like none of them.",
+    )
+    known = serializers.BooleanField(help_text="False below 0.05: probably no letter, or a hand it never saw.")
+
+
 class PredictionSerializer(serializers.Serializer[Any]):
     """What the serving model reads."""
 
@@ -114,6 +125,7 @@ class PredictionSerializer(serializers.Serializer[Any]):
         child=serializers.FloatField(), min_length=2, max_length=2, help_text="Where it lands on the map."
     )
     neighbours = NeighbourSerializer(many=True, help_text="The reference letters most like it, the nearest first.")
+    familiarity = FamiliaritySerializer()
     preprocess = serializers.CharField(help_text="Version of the recipe that made the image.")
     token = serializers.CharField(help_text="Hand it back with the drawing that is to be kept.")
     milliseconds = serializers.FloatField(help_text="Time the server took.")

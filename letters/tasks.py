@@ -63,6 +63,7 @@ def read(predictor: Predictor, digest: str, image: bytes) -> dict[str, Any]:
     prediction = predictor.predict(np.frombuffer(image, np.uint8).reshape(28, 28))
     letters = registry.reference_map(digest)
     point, nearest, distances = letters.locate(prediction.features)
+    score, is_known = registry.known_letters(digest).judge(prediction.features, float(distances[0]))
     return {
         "probabilities": [round(each, 6) for each in prediction.probabilities.tolist()],
         "point": [round(each, 4) for each in point.tolist()],
@@ -70,6 +71,7 @@ def read(predictor: Predictor, digest: str, image: bytes) -> dict[str, Any]:
             [int(letters.labels[index]), int(index), round(float(distance), 3)]
             for index, distance in zip(nearest, distances, strict=True)
         ],
+        "familiarity": {"score": round(score, 4), "known": is_known},
     }
 
 

@@ -71,6 +71,11 @@ class Known:
         found: Floats = 1 - np.interp(strange, self.quantiles, np.linspace(0, 1, len(self.quantiles)))
         return found
 
+    def judge(self, features: Floats, nearest: float) -> tuple[float, bool]:
+        """Score of one drawing's features (D,), and whether it is known, by the distance of its nearest letter."""
+        strange = self.strangeness(features[None], np.array([nearest]))
+        return float(self.scores(strange)[0]), bool(strange[0] <= self.threshold)
+
     def values(self) -> dict[str, Any]:
         """Fit for JSON, and for `known_from`."""
         return {

@@ -19,6 +19,7 @@ from letters import collect, examine, registry, review
 from letters.examine import NEAR, Familiarity, label_quality, uncertainty, usefulness
 from letters.models import Drawing, Examination, ModelVersion, Serving
 from ml import artifact, graft
+from ml.familiarity import calibrate
 from ml.head import Head
 from ml.labels import CLASSES, class_of, index_of
 from ml.preprocess import image_from_strokes
@@ -88,11 +89,11 @@ def test_what_teaches_more_is_more_useful() -> None:
 
 def test_distance_is_judged_by_the_reference_itself() -> None:
     chance = np.random.default_rng(0)
-    reference = chance.normal(size=(600, 16)).astype(np.float32)
-    familiarity = Familiarity(reference)
-    alike, strange = chance.normal(size=(200, 16)).astype(np.float32), reference[:20] * 5
-    assert np.median(familiarity.distances(alike)) == pytest.approx(1, abs=0.1)
-    assert familiarity.distances(strange).min() > 2
+    reference, unseen, alike = (chance.normal(10, 1, size=(600, 16)).astype(np.float32) for _ in range(3))
+    familiarity = Familiarity(calibrate(unseen, reference), reference)
+    strange = reference[:20] * np.where(np.arange(16) % 2, -1, 1).astype(np.float32)
+    assert (familiarity.distances(alike) > 1).mean() == pytest.approx(0.05, abs=0.04)
+    assert familiarity.distances(strange).min() > 1
     assert familiarity.shares(familiarity.distances(alike)).mean() == pytest.approx(0.5, abs=0.1)
     assert familiarity.shares(familiarity.distances(strange)).min() == 1
 
@@ -276,7 +277,8 @@ def test_another_head_reads_the_features_that_were_noted(
         was = before[now.drawing_id]
         assert (now.model, now.predicted) == (version, swapped.get(was.predicted, was.predicted))
         assert now.probability == pytest.approx(was.probability, abs=1e-2)
-        assert (now.features, now.trunk, now.unfamiliarity) == (was.features, was.trunk, was.unfamiliarity)
+        assert (now.features, now.trunk) == (was.features, was.trunk)
+        assert now.unfamiliarity == pytest.approx(was.unfamiliarity, abs=0.01)
         assert now.drawing.duplicate_of_id == was.drawing.duplicate_of_id
     first, copy = (Drawing.objects.get(pk=each.pk) for each in (drawings[0], drawings[-1]))
     assert first.usefulness > before[first.pk].drawing.usefulness + 0.4  # its label and the model disagree now
@@ -378,7 +380,7 @@ def test_a_broker_that_is_down_costs_the_visitor_nothing(
 
 
 def test_the_mark_is_made_as_a_drawing_is_kept(model: ModelVersion) -> None:
-    reading = collect.Reading("Z", 0.9, {}, (0, 0), [], model)
+    reading = collect.Reading("Z", 0.9, {}, (0, 0), [], {"score": 0.5, "known": True}, model)
     token = collect.make_token(reading, fingerprint=collect.fingerprint_of(Z, 200, 200), contributor=uuid.uuid4())
     facts = {"strokes": Z, "width": 200, "height": 200, "character": "z", "token": token, "consent": True}
     first, again = (collect.keep_drawing(**facts, idempotency_key=key).drawing for key in ("one-of-two", "two-of-two"))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ml import scribbles
 from ml.labels import CLASSES
 from ml.preprocess import PREPROCESS_VERSION, image_from_file, image_from_strokes
 from tests.letters.visitor import CANVAS, LETTERS, Visitor, Z, encoded, picture, scaled
@@ -18,8 +19,8 @@ from tests.running import Site
 def test_it_works(visitor: Visitor) -> None:
     answer = visitor.predict()
     assert set(answer) == {
-        "label", "probability", "probabilities", "image", "model", "point", "neighbours", "preprocess", "token",
-        "milliseconds",
+        "label", "probability", "probabilities", "image", "model", "point", "neighbours", "familiarity", "preprocess",
+        "token", "milliseconds",
     }  # fmt: skip
     assert set(answer["probabilities"]) == set(CLASSES)
     assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-4)
@@ -139,3 +140,15 @@ def test_the_map_has_room_for_the_point(visitor: Visitor) -> None:
     assert {int(point[2]) for point in value["points"]} == set(range(len(CLASSES)))
     assert np.abs(np.array(value["points"])[:, :2]).max() <= 1.5
     assert "max-age" in drawn.headers["Cache-Control"]
+
+
+def test_a_letter_is_known_and_a_scribble_is_not(visitor: Visitor) -> None:
+    for letter in LETTERS.values():
+        found = visitor.predict(letter)["familiarity"]
+        assert found["known"] is True
+        assert 0.05 <= found["score"] <= 1
+    for kind in ("house", "star", "beside", "grid"):
+        for strokes in scribbles.drawings(kind, 2, seed=7):
+            found = visitor.predict(strokes)["familiarity"]
+            assert found["known"] is False, kind
+            assert 0 <= found["score"] < 0.05

@@ -36,7 +36,7 @@ export function marks(card) {
   if (card.duplicate_of) found.push(mark(duplicate(card.duplicate_of), "rv-duplicate"));
   if (card.contributor.held_out) found.push(mark("held out: it judges models and trains none"));
   if (card.source === "import") found.push(mark("imported"));
-  if (card.reads?.unfamiliarity > 1.5) found.push(mark("unlike the letters that the model knows"));
+  if (card.reads?.unfamiliarity > 1) found.push(mark("unlike the letters that the model knows"));
   return found;
 }
 
