@@ -65,14 +65,19 @@ def test_pictures_of_what_is_most_like_a_drawing_come_once_the_map_can_be_had(vi
     assert len(asked) == 3  # what was had is kept
 
 
-@pytest.fixture
-def cartographer(site: Site, page: Page) -> Explorer:
-    """A maintainer who is logged in, at a map that is made up."""
+@pytest.fixture(scope="module")
+def _hired(site: Site) -> None:
+    """There is a maintainer."""
     site.python(
         "import django; django.setup()\n"
         "from tests.letters.reviewing import a_reviewer\n"
         "a_reviewer('cartographer', 'maintainers')\n"
     )
+
+
+@pytest.fixture
+def cartographer(_hired: None, page: Page) -> Explorer:
+    """A maintainer who is logged in, at a map that is made up."""
     page.goto("/admin/login/?next=/explore/")
     page.get_by_label("Username").fill("cartographer")
     page.get_by_label("Password").fill(PASSWORD)

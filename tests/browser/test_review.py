@@ -238,7 +238,7 @@ def test_a_link_leads_to_one_card_before_all_others(
     page.goto(f"/admin/review/?contributor={contributor}&drawing={last}")
     come_true(page, f"({ON_DESK}).length === 3")
     assert page.evaluate(ON_DESK)[0] == last
-    expect(page.locator("#notices p")).to_have_count(0)
+    expect(page.locator("#named")).to_be_hidden()
     page.keyboard.press("Enter")
     settled(page)
     assert [str(uuid.UUID(str(each["drawing_id"]))) for each in decisions(site, contributor)] == [last]
@@ -256,9 +256,7 @@ def test_a_link_to_a_decided_card_shows_what_was_decided_and_by_whom(
     come_true(page, f"({ON_DESK}).length === 2")
     assert page.evaluate(ON_DESK)[0] == first
     expect(page.locator("#marks")).to_contain_text("approved")
-    expect(page.locator("#notices")).to_contain_text("una approved it as")
-    page.locator("#notices").get_by_role("button", name="Close").click()
-    expect(page.locator("#notices p")).to_have_count(0)
+    expect(page.locator("#marks")).to_contain_text("una approved it as")
     page.keyboard.press("3")
     settled(page)
     assert [each["action"] for each in decisions(site, contributor)] == ["approve", "reject"]
@@ -277,15 +275,18 @@ def test_a_link_to_a_card_that_another_has_says_so(
     other = make(1)
     rob = sign_in("rob", other)
     rob.goto(f"/admin/review/?contributor={other}&drawing={first}")
-    expect(rob.locator("#notices")).to_contain_text("una has it on the desk at this moment")
-    expect(rob.locator("#notices a")).to_have_attribute("href", f"/admin/letters/drawing/{first}/change/")
+    named = rob.locator("#named")
+    expect(named).to_contain_text("una has it on the desk at this moment")
+    expect(named.get_by_role("link")).to_have_attribute("href", f"/admin/letters/drawing/{first}/change/")
     come_true(rob, f"({ON_DESK}).length === 1")
+    named.get_by_role("button", name="Close").click()
+    expect(named).to_be_hidden()
     rob.goto(f"/admin/review/?contributor={other}&drawing={uuid.uuid4()}")
-    expect(rob.locator("#notices")).to_contain_text("this drawing is gone")
-    expect(rob.locator("#notices a")).to_have_count(0)
+    expect(named).to_contain_text("this drawing is gone")
+    expect(named.get_by_role("link")).to_have_count(0)
     rob.goto(f"/admin/review/?contributor={other}&drawing=nonsense")
     come_true(rob, f"({ON_DESK}).length === 1")
-    expect(rob.locator("#notices p")).to_have_count(0)
+    expect(named).to_be_hidden()
     una.keyboard.press("Enter")  # it was never taken from her
     settled(una)
     assert [each["actor"] for each in decisions(site, contributor)] == ["una"]

@@ -33,6 +33,7 @@ const mark = (words, className = "") => element("li", { className }, ...[words].
 export function marks(card) {
   const found = [];
   if (card.state !== "pending") found.push(mark(card.state, `rv-state-${card.state}`));
+  if (card.decided) found.push(mark(`${card.decided}; it can be decided anew`));
   if (card.duplicate_of) found.push(mark(duplicate(card.duplicate_of), "rv-duplicate"));
   if (card.contributor.held_out) found.push(mark("held out: it judges models and trains none"));
   if (card.source === "import") found.push(mark("imported"));

@@ -64,19 +64,19 @@ async function refill({ always = false } = {}) {
   }
 }
 
-/** The card that the address names, before all others. Its notice stays until it is closed. */
+/** The card that the address names, before all others; where it cannot be had, why, until that is closed. */
 async function takeNamed(id) {
   try {
     const { card, decided } = await api.claimOne(id);
-    desk.cards.unshift(card);
+    desk.cards.unshift(Object.assign(card, { decided }));
     root.dataset.state = "ready";
     render();
-    tell("");
-    if (decided) notifyUntilClosed(`You came for this one. ${decided}. It can be decided anew.`);
+    tell(decided ? `${decided}. It can be decided anew.` : "");
   } catch (refusal) {
-    const record = element("a", { href: show.drawingAddress(id), textContent: "Its record" });
     const isThere = !refusal.isPassing && refusal.status !== 404;
-    notifyUntilClosed(`The drawing that you came for is not on your desk: ${refusal.message}.`, ...(isThere ? [record] : []));
+    const record = isThere ? [" ", element("a", { href: show.drawingAddress(id), textContent: "Its record" })] : [];
+    $("named").querySelector("span").replaceChildren(`The drawing that you came for is not on your desk: ${refusal.message}.`, ...record);
+    $("named").hidden = false;
   }
 }
 
@@ -387,16 +387,6 @@ function notify(words, ...more) {
   setTimeout(() => made.remove(), NOTICE);
 }
 
-/** What somebody came for is not to vanish while they look elsewhere. */
-function notifyUntilClosed(words, ...more) {
-  const made = element("p", {}, words, " ", ...more, " ");
-  made.append(button("Close", () => {
-    made.remove();
-    focusStage();
-  }, { className: "rv-quiet" }));
-  $("notices").append(made);
-}
-
 const focusStage = () => $("stage").focus({ preventScroll: true });
 
 // --- Filters -------------------------------------------------------------------------------------------------------
@@ -477,6 +467,10 @@ $("retype").addEventListener("submit", (event) => {
 $("retype-cancel").addEventListener("click", closeRetype);
 $("sheet").addEventListener("pointerenter", actions.replay);
 $("sheet").addEventListener("focus", actions.replay);
+$("named-close").addEventListener("click", () => {
+  $("named").hidden = true;
+  focusStage();
+});
 $("retry").addEventListener("click", () => outbox.retry());
 $("look-again").addEventListener("click", () => refill({ always: true }));
 filters.addEventListener("change", filtersChanged);
