@@ -14,6 +14,8 @@ from ml.embed import (
     NEIGHBOURS,
     CannotEmbed,
     ReferenceMap,
+    _graph,
+    _landmarks,
     align,
     fit,
     fit_umap,
@@ -63,8 +65,6 @@ def labels(reference: ReferenceMap) -> npt.NDArray[np.uint8]:
 def test_a_map_is_good_the_same_again_and_stays_where_it_was(
     method: str, letters: Floats, labels: npt.NDArray[np.uint8]
 ) -> None:
-    if method == "tsne":
-        letters, labels = letters[-300:], labels[-300:]  # it takes longest
     early = letters[:-LATER]
     first = fit(method, early, seed=3).plane
     assert first.dtype == np.float32
@@ -166,6 +166,23 @@ def test_a_few_letters_are_fitted_again_from_where_they_were(method: str, letter
     again = fit(method, few, start=np.vstack([first, [[np.nan, np.nan]]])).plane
     assert np.isfinite(again).all()
     assert np.abs(again).max() <= 1
+
+
+def test_the_sample_hardly_changes_when_letters_come() -> None:
+    early, late = _landmarks(1_000, 300, 0), _landmarks(1_100, 300, 0)
+    assert len(early) == len(late) == 300
+    assert set(late[late < 1_000]) <= set(early)  # newcomers alone take places
+    assert len(set(early) & set(late)) > 250
+
+
+def test_umap_is_told_each_letters_neighbours_after_itself(letters: Floats) -> None:
+    indices, distances = _graph(letters, lambda share, words: None)
+    assert indices.shape == distances.shape == (COUNT, 15)
+    assert np.array_equal(indices[:, 0], np.arange(COUNT))
+    assert all(len(set(row)) == 15 for row in indices)
+    away = np.linalg.norm(letters[7] - letters, axis=1)
+    assert np.array_equal(indices[7], np.argsort(away)[:15])
+    assert np.allclose(distances[7], np.sort(away)[:15], atol=1e-4)
 
 
 def test_a_sample_that_is_fitted_again_stays_where_it_was(letters: Floats) -> None:
