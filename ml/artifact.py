@@ -345,7 +345,9 @@ def _write_litert(path: Path, serving: keras.Model) -> None:
     import keras
 
     one = keras.Input(batch_shape=(1, 28, 28, 1))
-    keras.Model(one, serving(one)).export(str(path), format="litert", verbose=False)
+    # Keras opens the batch of what it exports, also of a model whose batch is fixed, unless the signature says it too
+    signature = [keras.InputSpec(shape=(1, 28, 28, 1), dtype="float32")]
+    keras.Model(one, serving(one)).export(str(path), format="litert", input_signature=signature, verbose=False)
 
 
 def _write_reference(folder: Path, serving: keras.Model, origin: Origin) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from letters.embedded import EmbeddedRedis
-from scripts import browser
+from scripts import browser, litert_js
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = {
@@ -44,7 +44,7 @@ def main() -> int:
         if not os.environ.get("REDIS_URL"):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="letterloop-redis-"))
             os.environ["REDIS_URL"] = stack.enter_context(EmbeddedRedis(Path(folder))).url
-        missing = missing_data() + missing_browser()
+        missing = missing_data() + missing_browser() + missing_litert_js()
         return int(pytest.main(sys.argv[1:], plugins=[NotRun(missing)]))
 
 
@@ -61,6 +61,12 @@ def missing_browser() -> list[str]:
         return []
     os.environ.pop("LETTERLOOP_CHROMIUM", None)
     return ["tests in a browser: there is no Chromium here, and none could be installed"]
+
+
+def missing_litert_js() -> list[str]:
+    """Fetch LiteRT.js where it is not here yet; what cannot be run without it, in words."""
+    problem = litert_js.fetch()
+    return [f"the test of the model in a browser by itself: no LiteRT.js, {problem}"] if problem else []
 
 
 if __name__ == "__main__":
