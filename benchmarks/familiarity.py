@@ -2,6 +2,7 @@
 
     python -m benchmarks.familiarity ml/shipped             on the scribbles that a way is chosen by
     python -m benchmarks.familiarity ml/shipped --judge     on those it is judged by
+    python -m benchmarks.familiarity ml/shipped --taught    what drawings in a new style teach: refused before, after
 
 To choose: validation letters cut from the training images, kinds and seed of scribbles of their own, and the even
 digits of `opendigits` by their place. To judge: the test letters, the other kinds and another seed, the odd ones.
@@ -17,10 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.styles import STYLES
+from benchmarks.styles import letters as styled
 from ml import artifact, emnist, scribbles
 from ml.exams import read_drawings
-from ml.familiarity import ITSELF, REFUSED, auroc
+from ml.familiarity import ITSELF, REFUSED, Judge, auroc, learn, load
 from ml.predictor import Predictor
+from ml.preprocess import image_from_strokes
 from ml.train import split_validation
 
 SEEDS = {"choose": 1, "judge": 2}
@@ -96,15 +100,38 @@ def ways(reference: artifact.FeatureSet, head: artifact.Head, usual: Read) -> di
     return found
 
 
+def print_taught(predictor: Predictor, folder: Path, reference: np.ndarray) -> None:
+    """60 drawings of a made style by five hands teach, 60 by five others are asked; and so are all scribbles."""
+    known = load(folder)
+
+    def features(images: list[np.ndarray]) -> np.ndarray:
+        return np.stack([predictor.predict(image).features for image in images])
+
+    noise = features([image for kind in scribbles.KINDS for image in scribbles.images(kind, 40, SEEDS["judge"])])
+    print("| style | refused before | after | scribbles before | after |\n|---|---|---|---|---|")
+    for style in STYLES:
+        shown, asked = (
+            features([image_from_strokes(each["strokes"]) for each in styled(60, 5, seed, [style])]) for seed in (1, 2)
+        )
+        after = learn(known, shown, np.ones(len(shown)), reference)
+        judges = [Judge(predictor, each, reference) for each in (known, after)]
+        shares = [each.refused(each.strangeness(of)) for of in (asked, noise) for each in judges]
+        print(f"| {style} | " + " | ".join(f"{100 * share:.1f} %" for share in shares) + " |")
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.familiarity", description=__doc__.partition("\n")[0])
     parser.add_argument("artefact", type=Path)
     parser.add_argument("--judge", action="store_true", help="on what chose nothing")
+    parser.add_argument("--taught", action="store_true", help="what drawings teach")
     parser.add_argument("--each", type=int, default=200, help="scribbles of each kind")
     parsed = parser.parse_args()
     part = "judge" if parsed.judge else "choose"
     predictor, reference = Predictor(parsed.artefact), artifact.emnist_reference(parsed.artefact)
+    if parsed.taught:
+        print_taught(predictor, parsed.artefact, reference.features)
+        return
 
     def read(images: np.ndarray) -> Read:
         return Read(predictor, images, reference.features)

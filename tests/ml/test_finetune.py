@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml import artifact, finetune
+from ml import artifact, familiarity, finetune, scribbles
 from ml.artifact import SHIPPED
 from ml.emnist import Letters
 from ml.head import Collected
@@ -104,6 +104,10 @@ def test_killed_in_mid_run_it_goes_on_and_makes_one_whole_artefact(tmp_path: Pat
     assert config["trunk"] != artifact.trunk_of(SHIPPED)
     assert config["finetune"]["drawings"] == 37
     assert len(artifact.emnist_test(artefact)) == 37 * 2
+    assert config["familiarity"]["quantiles"] == pytest.approx(familiarity.load(artefact).quantiles.tolist())
+    judged = artifact.read_json(artefact, "metrics.json")["familiarity"]
+    assert judged["auroc_scribbles"] > 0.9
+    assert set(judged["kinds"]) == set(scribbles.JUDGED_ON)
 
     assert 0 < difference(artefact, SHIPPED) < 0.02  # it went a hundredth of the way
 
