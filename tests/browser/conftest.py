@@ -47,15 +47,15 @@ def program() -> str:
     return asked.stdout.strip()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def playwright(program: str) -> Iterator[Playwright]:
-    """Of one module only: while it runs, Django refuses to let this thread ask a database."""
+    """From here on Django refuses to let this thread ask a database: see tests/conftest.py for the order."""
     with sync_playwright() as started:
         expect.set_options(timeout=PATIENCE)
         yield started
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def chromium(playwright: Playwright, program: str) -> Iterator[Browser]:
     """The browser."""
     browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)

@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.staff import go_as
 from tests.browser.visitor import L, Visitor, come_true
 from tests.running import Site
 
@@ -25,17 +26,14 @@ def staff(site: Site) -> str:
 
 
 @pytest.fixture
-def admin(visitor: Visitor, staff: str) -> Page:
+def admin(visitor: Visitor, site: Site, staff: str) -> Page:
     """Somebody of the staff, signed in, after a letter was kept."""
     visitor.consent.check()
     visitor.draw_and_see(L, "I read an L")
     visitor.right.click()
     visitor.sees("Thank you, your L is kept")
     page = visitor.page
-    page.goto("/admin/")
-    page.get_by_label("Username").fill(staff)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
+    go_as(page, site, staff, PASSWORD, "/admin/")
     expect(page.get_by_role("link", name="Drawings", exact=True)).to_be_visible()
     return page
 

@@ -11,6 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, expect
 
+from tests.browser.staff import go_as
 from tests.browser.visitor import come_true
 from tests.running import Part, Site
 
@@ -37,19 +38,16 @@ def staff(site: Site) -> str:
 def trainer(site: Site) -> Iterator[Part]:
     """Who makes the file, once it is started; other tests on this site do without."""
     yield site.trainer
-    site.trainer.end()
+    site.trainer.kill()
 
 
 @pytest.fixture
-def sign_in(new_context: Callable[..., BrowserContext], staff: str) -> Callable[..., Page]:
+def sign_in(new_context: Callable[..., BrowserContext], site: Site, staff: str) -> Callable[..., Page]:
     """A page of theirs, on a profile of its own, at the exports."""
 
     def at_the_exports(**options: object) -> Page:
         page = new_context(**options).new_page()
-        page.goto(f"/admin/login/?next={PAGE}")
-        page.get_by_label("Username").fill(staff)
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Log in").click()
+        go_as(page, site, staff, PASSWORD, PAGE)
         expect(page.get_by_role("heading", name="Take the data away")).to_be_visible()
         return page
 

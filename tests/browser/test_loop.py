@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, expect
 
 from benchmarks import styles
 from benchmarks.people import Letter
+from tests.browser.staff import sign_in
 from tests.browser.visitor import Strokes, Visitor
 from tests.running import Site, running_site, wait_for
 
@@ -48,13 +49,6 @@ def approved(site: Site) -> int:
     return int(site.rows("SELECT count(*) AS n FROM letters_drawing WHERE state = 'approved'")[0]["n"])
 
 
-def sign_in(page: Page) -> None:
-    page.goto("/admin/")
-    page.get_by_label("Username").fill("keeper")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-
-
 def draw_and_read(visitor: Visitor, strokes: Strokes) -> str:
     """The class that the model reads once all strokes are drawn, and the page has shown it."""
     whole = lambda answer: (  # noqa: E731 - what Playwright takes
@@ -79,7 +73,7 @@ def test_an_odd_letter_is_learned_and_forgotten_again(site: Site, new_context: C
         visitor.page.keyboard.type("E")
         visitor.sees("Thank you, your E is kept")
 
-    sign_in(staff)
+    sign_in(staff, "keeper", PASSWORD)
     staff.goto("/admin/review/")
     expect(staff.locator("#stage")).to_be_visible()
     for _ in range(TIMES):

@@ -13,6 +13,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
+from tests.browser.staff import go_as
 from tests.browser.visitor import come_true
 from tests.letters.reviewing import PASSWORD
 from tests.running import Site, wait_for
@@ -46,15 +47,12 @@ def make(staff: dict[int, list[str]]) -> Callable[[int], str]:
 
 
 @pytest.fixture
-def sign_in(new_context: Callable[..., BrowserContext], staff: object) -> Callable[..., Page]:
+def sign_in(new_context: Callable[..., BrowserContext], site: Site, staff: object) -> Callable[..., Page]:
     """A page of a reviewer's on the queue of one contributor."""
 
     def at_the_queue(name: str, contributor: str, **options: Any) -> Page:
         page = new_context(**options).new_page()
-        page.goto(f"/admin/login/?next=/admin/review/%3Fcontributor={contributor}")
-        page.get_by_label("Username").fill(name)
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Log in").click()
+        go_as(page, site, name, PASSWORD, f"/admin/review/?contributor={contributor}")
         expect(page.locator("#stage")).to_be_visible()
         return page
 
