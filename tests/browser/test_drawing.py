@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import BrowserContext, Route, expect
 
 from ml.labels import CLASSES
 from tests.browser.visitor import PREDICTIONS, L, T, Visitor, answer_changed, asks_of, come_true, only_likely
+
+STRANGE = "This does not look like a letter I know"
+HOUSE = [
+    [(0.25, 0.8), (0.25, 0.45), (0.75, 0.45), (0.75, 0.8), (0.25, 0.8)],
+    [(0.2, 0.46), (0.5, 0.15), (0.8, 0.46)],
+    [(0.44, 0.8), (0.44, 0.6), (0.57, 0.6), (0.57, 0.8)],
+]
 
 
 def test_a_letter_drawn_with_a_mouse_is_read(visitor: Visitor) -> None:
@@ -52,8 +60,79 @@ def test_low_confidence_is_said(visitor: Visitor) -> None:
 
 
 def test_what_is_no_letter_is_said(visitor: Visitor) -> None:
-    visitor.page.route(PREDICTIONS, answer_changed(only_likely(("L", 0.1))))
-    visitor.draw_and_see(L, "This does not look like a letter I know")
+    """Its likeliest letters are guesses, in both cases, and nothing is claimed that one could be right about."""
+    visitor.draw_and_see(HOUSE, STRANGE)
+    expect(visitor.reading).to_have_attribute("data-state", "strange")
+    expect(visitor.page.locator("#reading-letter")).to_be_empty()
+    guess = re.fullmatch(r"If it is one: (\w) or (\w)\?", visitor.detail.inner_text())
+    assert guess, visitor.detail.inner_text()
+    first, second = guess.groups()
+    chips = visitor.page.locator("#reading-actions .chip .glyph").all_inner_texts()
+    assert chips == list(dict.fromkeys([first, second, first.swapcase(), second.swapcase()]))
+    expect(visitor.page.locator("#announcer")).to_contain_text(f"{STRANGE}. If it is one: ")
+    expect(visitor.right).to_have_attribute("aria-disabled", "true")
+    expect(visitor.right).to_have_text("Right")
+    expect(visitor.other).to_have_text("It is …")
+    visitor.button("Clear").click()
+    visitor.draw_and_see(L, "I read an L")
+    expect(visitor.other).to_have_text("No, it is …")
+    expect(visitor.right).to_have_text("Right, it is an L")
+
+
+def test_half_a_stroke_is_not_called_strange(visitor: Visitor) -> None:
+    """It may still become anything."""
+    visitor.page.route(PREDICTIONS, answer_changed(only_likely(("L", 0.9), known=False)))
+    visitor.page.mouse.move(*visitor.at(L[0][0]))
+    visitor.page.mouse.down()
+    for point in L[0][1:]:
+        visitor.page.mouse.move(*visitor.at(point), steps=6)
+    expect(visitor.title).to_have_text(re.compile("^I (read|am not sure)"))
+    visitor.page.mouse.up()
+    visitor.sees(STRANGE)
+
+
+@pytest.mark.parametrize(
+    ("likely", "offered"),
+    [
+        ((("L", 0.9), ("T", 0.05), ("I", 0.03)), ["l", "T", "I"]),  # a merged class: the other case comes first
+        ((("F", 0.9), ("T", 0.05), ("P", 0.03)), ["f", "T", "P"]),  # classes of their own
+        ((("F", 0.5), ("f", 0.45), ("T", 0.03)), ["f", "T"]),
+        ((("t", 0.4), ("F", 0.35), ("X", 0.2)), ["T", "F", "f"]),  # in doubt: both cases of both
+    ],
+)
+def test_the_second_letter_and_the_other_case_are_one_tap_away(
+    visitor: Visitor, likely: tuple[tuple[str, float], ...], offered: list[str]
+) -> None:
+    visitor.page.route(PREDICTIONS, answer_changed(only_likely(*likely)))
+    visitor.draw_and_see(L, re.compile("^I (read|am not sure)"))
+    chips = visitor.page.locator("#reading-actions .chip .glyph")
+    expect(chips.first).to_have_text(offered[0])
+    assert chips.all_inner_texts()[: len(offered)] == offered
+    expect(visitor.right).to_contain_text(likely[0][0])
+    words = visitor.page.locator("#reading-actions .chip").first
+    expect(words).to_contain_text("%" if offered[0] in dict(likely) else "small" if offered[0].islower() else "capital")
+
+
+@pytest.mark.parametrize("width", [320, 360])
+def test_on_a_phone_the_guesses_fit(new_context: Callable[..., BrowserContext], width: int) -> None:
+    context = new_context(viewport={"width": width, "height": 740}, has_touch=True, is_mobile=True)
+    phone = Visitor(context.new_page()).come()
+    for stroke in HOUSE:
+        phone.touch(stroke)
+    phone.sees(STRANGE)
+    chips = phone.page.locator("#reading-actions .chip").all()
+    assert len(chips) >= 3
+    for chip in (*chips, phone.right, phone.other):
+        box = chip.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+        assert box["height"] >= 44
+        assert box["width"] >= 44
+    buttons = phone.right.bounding_box()
+    assert buttons is not None
+    lowest = max(box["y"] + box["height"] for chip in chips if (box := chip.bounding_box()))
+    assert lowest <= buttons["y"], "the buttons cover a guess"
 
 
 def test_a_finger_draws_and_the_page_stays_where_it_is(phone: Visitor) -> None:

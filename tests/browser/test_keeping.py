@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Route, expect
 
+from tests.browser.test_drawing import HOUSE
 from tests.browser.visitor import DRAWINGS, L, Visitor, asks_of, come_true
 from tests.running import Site
 
@@ -155,6 +156,21 @@ def test_the_likely_letters_beside_the_reading_answer_too(visitor: Visitor, site
     other_case.click()
     visitor.sees("Thank you, your l is kept")
     assert kept(site, visitor)["character"] == "l"
+
+
+def test_a_guess_at_what_looks_like_no_letter_is_one_tap_away(visitor: Visitor, site: Site) -> None:
+    """Enter says nothing there; whoever means a letter can still give it."""
+    before = site.count("drawing")
+    visitor.consent.check()
+    visitor.draw_and_see(HOUSE, "This does not look like a letter I know")
+    visitor.page.keyboard.press("Enter")
+    guess = visitor.page.locator("#reading-actions .chip").first
+    letter = guess.locator(".glyph").inner_text()
+    assert site.count("drawing") == before
+    guess.click()
+    visitor.sees(f"Thank you, your {letter} is kept")
+    assert site.count("drawing") == before + 1
+    assert kept(site, visitor)["character"] == letter
 
 
 def test_consent_is_remembered_and_can_be_taken_back(visitor: Visitor, site: Site) -> None:

@@ -141,13 +141,14 @@ def answer_changed(change: Callable[[dict[str, Any]], None]) -> Callable[[Route]
     return handle
 
 
-def only_likely(*likely: tuple[str, float]) -> Callable[[dict[str, Any]], None]:
-    """Probabilities in which these letters have these shares."""
+def only_likely(*likely: tuple[str, float], known: bool = True) -> Callable[[dict[str, Any]], None]:
+    """Probabilities in which these letters have these shares; whether it looks like a letter at all."""
 
     def change(value: dict[str, Any]) -> None:
         shares = dict(likely)
         rest = (1 - sum(shares.values())) / (len(value["probabilities"]) - len(shares))
         value["probabilities"] = {label: shares.get(label, rest) for label in value["probabilities"]}
         value["label"], value["probability"] = likely[0]
+        value["familiarity"]["known"] = known
 
     return change

@@ -17,6 +17,12 @@ export function charactersOf(label, classes) {
   return small === label || classes.includes(small) ? [label] : [label, small];
 }
 
+/** The class of a character. */
+export const labelOf = (character, classes) => (classes.includes(character) ? character : character.toUpperCase());
+
+/** "c" for "C", and "C" for "c". */
+export const otherCase = (character) => (character === character.toUpperCase() ? character.toLowerCase() : character.toUpperCase());
+
 const hasDot = (strokes, box) => {
   const height = box.bottom - box.top;
   return strokes.length > 1 && strokes.some((stroke) => {

@@ -90,7 +90,7 @@ function readSheet(ask = (payload) => reader.read(payload)) {
   const isWhole = !sheet.isDrawing;
   const asked = ask(toPayload(strokes, sheet.size)).then((reading) => {
     if (reading === null) return null;
-    const whole = { ...reading, interpreted: interpret(reading.result, strokes, config.classes) };
+    const whole = { ...reading, interpreted: interpret(reading.result, strokes, config.classes, isWhole) };
     if (isWhole && pending === asked) latest = whole;
     showReading(whole, isWhole);
     return whole;
@@ -125,13 +125,15 @@ function showReading(reading, isWhole) {
   const { point, neighbours, model } = reading.result;
   landing.show(point, model?.digest, neighbours);
   alike.show(neighbours, model?.digest);
-  labelRight(reading.interpreted.character);
+  labelAnswers(reading.interpreted.character);
   refreshButtons();
   if (isWhole) announce(view.aloud(reading.interpreted));
 }
 
-function labelRight(character) {
+/** Where nothing was claimed there is nothing to be right about, and nothing to contradict. */
+function labelAnswers(character) {
   $("right").replaceChildren(...(character ? [`Right, it is ${article(character)} `, glyph(character)] : ["Right"]));
+  $("other").textContent = character || sheet.isEmpty ? "No, it is …" : "It is …";
 }
 
 function showReadingTrouble(error, seconds) {
@@ -157,7 +159,7 @@ function refreshButtons() {
   disable("clear", sheet.isEmpty);
   disable("other", sheet.isEmpty || isSending);
   disable("right", sheet.isEmpty || isSending || isUnread() || !$("right").querySelector(".glyph"));
-  if (sheet.isEmpty) labelRight(null);
+  if (sheet.isEmpty) labelAnswers(null);
 }
 
 /** What is on the sheet could not be read: nothing to be right about. */

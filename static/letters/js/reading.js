@@ -1,37 +1,46 @@
 /** Shows what was read: the letter, how sure the model is, the letters it might be instead, the image, the bars. */
 
-import { charactersOf, guessCharacter } from "./casing.js";
+import { guessCharacter, labelOf, otherCase } from "./casing.js";
 import { element, glyph } from "./dom.js";
-import { certainty, percent, readingTitle, spoken } from "./words.js";
+import { caseOf, certainty, guesses, percent, readingTitle, spoken } from "./words.js";
 
-const CHIPS = 4;
+const CHIPS = 3;
 const LIKELY = 0.05; // bars from here on are marked
-const WORTH_A_CHIP = 0.0005;
+const WORTH_A_NUMBER = 0.01; // below it the other case says which it is, not how unlikely
 
 /** Classes and probabilities, the likeliest first. */
 export const ranked = (probabilities) => Object.entries(probabilities).sort((a, b) => b[1] - a[1]);
 
 /**
- * What to say of a prediction: the character (its case guessed from where the drawing stands), how certain, and what it
- * may be instead: the other case first, then the next likeliest.
+ * What to say of a prediction: the character (its case guessed from where the drawing stands), how certain, and what else
+ * is one tap away. A drawing that looks like no letter has no character: its two likeliest are guesses among the others.
+ * Half a stroke may look like anything: only of a whole drawing is that said.
  */
-export function interpret(result, strokes, classes) {
+export function interpret(result, strokes, classes, isWhole = true) {
   const order = ranked(result.probabilities);
-  const guess = (label) => guessCharacter(label, strokes, classes);
-  const character = guess(result.label);
-  const otherCase = charactersOf(result.label, classes).filter((other) => other !== character);
-  const next = order.slice(1).filter(([, share]) => share >= WORTH_A_CHIP);
+  const letters = order.slice(0, CHIPS).map(([label]) => guessCharacter(label, strokes, classes));
+  const certain = result.familiarity.known || !isWhole ? certainty(order[0][1], order[1][1]) : "strange";
+  const words = (character) => {
+    const share = result.probabilities[labelOf(character, classes)];
+    const isCase = !letters.includes(character) && !(classes.includes(character) && share >= WORTH_A_NUMBER);
+    if (certain === "strange") return "";
+    return isCase ? caseOf(character) : percent(share);
+  };
   return {
-    character,
-    certain: certainty(order[0][1], order[1][1]),
-    second: guess(order[1][0]),
+    character: certain === "strange" ? null : letters[0],
+    certain,
+    guesses: letters.slice(0, 2),
     share: order[0][1],
     order,
-    alternatives: [
-      ...otherCase.map((other) => ({ character: other, share: null })),
-      ...next.map(([label, share]) => ({ character: guess(label), share })),
-    ].slice(0, CHIPS - 1),
+    alternatives: offered(certain, letters).map((character) => ({ character, words: words(character) })),
   };
+}
+
+/** What is one tap away: the next likeliest, and the other case of what is likely, always in the same place. */
+function offered(certain, [first, second, third]) {
+  if (certain === "strange") return [...new Set([first, second, otherCase(first), otherCase(second)])];
+  const next = certain === "unsure" ? [otherCase(second), third] : [third];
+  return [...new Set([otherCase(first), second, ...next])].filter((each) => each !== first).slice(0, CHIPS);
 }
 
 export class ReadingView {
@@ -63,20 +72,21 @@ export class ReadingView {
   }
 
   reading(interpreted, { result, milliseconds }) {
-    const { character, certain, second, share, alternatives } = interpreted;
-    this.#show(certain === "sure" ? "sure" : "unsure", {
+    const { character, certain, share, alternatives } = interpreted;
+    this.#show(certain, {
       letter: character,
-      title: readingTitle(certain, character, second),
-      detail: `${percent(share)} sure · ${Math.round(milliseconds)}\u00a0ms`,
+      title: readingTitle(certain, ...interpreted.guesses),
+      detail: certain === "strange" ? guesses(...interpreted.guesses) : `${percent(share)} sure · ${Math.round(milliseconds)}\u00a0ms`,
       actions: alternatives.map((alternative) => this.#chip(alternative)),
     });
     this.#why(interpreted, result.image);
   }
 
   /** What a listener needs to know, without the milliseconds. */
-  aloud({ character, certain, second, share }) {
-    const title = readingTitle(certain, spoken(character), spoken(second)).replace(/ an? (small|capital)/, " a $1");
-    return `${title}, ${percent(share)} sure`;
+  aloud({ certain, guesses: letters, share }) {
+    const said = letters.map(spoken);
+    if (certain === "strange") return `${readingTitle(certain)}. ${guesses(...said)}`;
+    return `${readingTitle(certain, ...said).replace(/ an? (small|capital)/, " a $1")}, ${percent(share)} sure`;
   }
 
   trouble(title, detail, actions) {
@@ -88,11 +98,11 @@ export class ReadingView {
     this.#why(null);
   }
 
-  #chip({ character, share }) {
+  #chip({ character, words }) {
     const chip = element("button", { type: "button", className: "button chip", dataset: { character } });
-    chip.append(element("span", { className: "visually-hidden", textContent: "It is " }), glyph(character), " ");
-    const isSmall = character !== character.toUpperCase();
-    chip.append(element("span", { className: "soft", textContent: share === null ? (isSmall ? "small" : "capital") : percent(share) }));
+    const said = words ? "It is " : `It is ${caseOf(character)} `;
+    chip.append(element("span", { className: "visually-hidden", textContent: said }), glyph(character));
+    if (words) chip.append(" ", element("span", { className: "soft", textContent: words }));
     return chip;
   }
 

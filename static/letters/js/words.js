@@ -5,8 +5,10 @@ const SMALL = new Set("abcdefghijklmnopqrstuvwxyz");
 
 export const article = (character) => (AN.has(character.toUpperCase()) ? "an" : "a");
 
+export const caseOf = (character) => (SMALL.has(character) ? "small" : "capital");
+
 /** "small c", "capital C": for the ear, where the shape says nothing. */
-export const spoken = (character) => `${SMALL.has(character) ? "small" : "capital"} ${character}`;
+export const spoken = (character) => `${caseOf(character)} ${character}`;
 
 export function percent(share) {
   if (share > 0 && share < 0.001) return "<\u00a00.1\u00a0%";
@@ -22,20 +24,19 @@ export function duration(seconds) {
 }
 
 export const UNSURE_BELOW = 0.6;
-const STRANGE_BELOW = 0.25;
 const CLOSE = 0.5; // a second letter at least half as likely as the first
 
-/** "sure", "unsure" or "strange", by the probabilities of the two likeliest. */
-export function certainty(first, second) {
-  if (first < STRANGE_BELOW) return "strange";
-  return first < UNSURE_BELOW || second >= first * CLOSE ? "unsure" : "sure";
-}
+/** "sure" or "unsure", by the probabilities of the two likeliest. */
+export const certainty = (first, second) => (first < UNSURE_BELOW || second >= first * CLOSE ? "unsure" : "sure");
 
 export function readingTitle(certain, first, second) {
   if (certain === "strange") return "This does not look like a letter I know";
   if (certain === "unsure") return `I am not sure: ${first} or ${second}?`;
   return `I read ${article(first)} ${first}`;
 }
+
+/** What a drawing might be that is like no letter. */
+export const guesses = (first, second) => `If it is one: ${first} or ${second}?`;
 
 const TROUBLE = {
   unreachable: ["I cannot be reached", "Your drawing stays on the sheet."],
