@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 GOALS = {  # figure: (whether smaller is better, goal)
+    "network_shipped_ms": (True, 1.0),
     "predict_http_median_ms": (True, 15.0),
     "predict_http_p99_ms": (True, 60.0),
     "throughput_32_ratio": (False, 0.5),
@@ -23,6 +24,8 @@ def table(figures: Mapping[str, float], machine: str) -> str:
     rule = "  " + "─" * (sum(WIDTHS) + 6)
     lines = ["", f"  {machine}", rule, _row("one prediction", "median ms", "to LiteRT", "goal"), rule]
     lines += [_speed(figures, *each) for each in _ALONE]
+    lines += [rule, _row("one image by LiteRT on one core", "median ms", "to what ships", "goal"), rule]
+    lines += [_network(figures, *each) for each in _NETWORKS]
     lines += [rule, _row("32 clients at once", "a second", "to in process", "goal"), rule]
     lines += [_rate(figures, *each) for each in _TOGETHER]
     lines += [rule, _row("processor time a prediction", "ms", "to in process", ""), rule]
@@ -42,6 +45,7 @@ _ALONE = (
     ("    its 99th percentile", "predict_http_p99_ms"),
     ("model.predict in process: the old demo", "predict_keras_median_ms"),
 )
+_NETWORKS = (("the network that ships", "shipped"), ("the original demo's, cdeotte", "cdeotte"))
 _TOGETHER = (
     ("through web and worker", "throughput_32"),
     ("the same view with LiteRT in process", "throughput_32_inprocess"),
@@ -69,6 +73,12 @@ def _row(*cells: str) -> str:
 def _speed(figures: Mapping[str, float], words: str, name: str) -> str:
     times = figures[name] / figures["predict_litert_median_ms"]
     return _row(words, f"{figures[name]:.2f}", f"{times:.1f} x", _goal(figures, name))
+
+
+def _network(figures: Mapping[str, float], words: str, name: str) -> str:
+    ratio = 1.0 if name == "shipped" else figures["network_cdeotte_ratio"]
+    milliseconds = f"network_{name}_ms"
+    return _row(words, f"{figures[milliseconds]:.2f}", f"{ratio:.1f} x", _goal(figures, milliseconds))
 
 
 def _rate(figures: Mapping[str, float], words: str, name: str) -> str:
