@@ -99,7 +99,7 @@ def find(labels: Labels, found: crossfit.Crossfit) -> list[Issue]:
 def weighted_by_count(probabilities: Probabilities, labels: Labels) -> npt.NDArray[np.float64]:
     """Probabilities (N, 37) that hold all classes for equally common, as these labels (N,) have them; rows sum to 1.
 
-    Without it every third F was held for an f, of which there are a quarter as many.
+    Without it two of five F were held for an f, of which there are a quarter as many.
     """
     weighted = probabilities.astype(float) * np.bincount(labels, minlength=CLASS_COUNT)
     rows: npt.NDArray[np.float64] = weighted / weighted.sum(axis=1, keepdims=True)
