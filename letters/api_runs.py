@@ -278,7 +278,8 @@ class DeploymentsView(APIView):
         responses={200: DeploymentsSerializer} | refusals(403),
     )
     def get(self, request: Request) -> Response:
-        changes = Deployment.objects.select_related("model", "previous")
+        large = [f"{of}__{name}" for of in ("model", "previous") for name in ("metrics", "config")]
+        changes = Deployment.objects.select_related("model", "previous").defer(*large)
         in_full = is_allowed(request, "letters.view_deployment")
         shown = [deployment_value(each, in_full=in_full) for each in changes[:SHOWN]]
         return answer({"deployments": shown, "total": changes.count()})

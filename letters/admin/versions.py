@@ -19,6 +19,8 @@ from letters.models import Deployment, ModelVersion, Serving, TrainingRun
 from letters.verdicts import tests_of
 
 TIMELINE = 200
+LARGE = [f"{of}__{name}" for of in ("model", "previous") for name in ("metrics", "config")]
+LARGE += ["run__drawing_ids", "run__log", "run__verdict"]
 
 
 @admin.register(ModelVersion)
@@ -64,7 +66,7 @@ class ModelVersionAdmin(ReadOnlyAdmin):
             "may_promote": request.user.has_perm("letters.promote_modelversion"),
             "label": f"Roll back to {model}" if earlier else f"Let {model} serve",
             "reason": f"rolled back from {serving.model}" if earlier and serving else "passed the gate",
-            "timeline": Deployment.objects.select_related("model", "previous", "run")[:TIMELINE],
+            "timeline": Deployment.objects.select_related("model", "previous", "run").defer(*LARGE)[:TIMELINE],
             "config": json.dumps(model.config, indent=1),
             "metrics": json.dumps({k: v for k, v in model.metrics.items() if k != "history"}, indent=1),
         }

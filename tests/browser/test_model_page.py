@@ -100,8 +100,10 @@ def test_the_keys_bring_a_cell_into_view_on_a_phone(new_context: Callable[..., B
     page.goto("/model/")
     cell = page.locator("#matrix [tabindex='0']")
     cell.focus()
-    for key in ("End", "Home"):
+    for key in ("End", "Home", "PageDown"):
         page.keyboard.press(key)
+        expect(cell).to_be_in_viewport()
+        expect(page.get_by_role("status")).to_be_in_viewport()
         box, frame = cell.bounding_box(), page.locator("#matrix-scroll").bounding_box()
         names = page.locator(".matrix-side").bounding_box()
         assert box

@@ -12,7 +12,7 @@ from ml.preprocess import image_from_strokes
 from tests.letters.visitor import LETTERS, Visitor, Z
 from tests.running import Site
 
-PAGES = ["/", "/samples", "/about", "/mine", "/api/", f"/drawings/{uuid.UUID(int=0)}"]
+PAGES = ["/", "/samples", "/model/", "/about", "/mine", "/api/", f"/drawings/{uuid.UUID(int=0)}"]
 POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",

@@ -67,8 +67,10 @@ export function walkable(svg, says, config) {
     bringIntoView(svg.parentNode, target);
   }
 
-  const cellOf = (node) => node.role === "gridcell" || node.getAttribute?.("role") === "gridcell"
-    ? { row: Number(node.getAttribute("y")), column: Number(node.getAttribute("x")) } : null;
+  function cellOf(node) {
+    if (node.getAttribute("role") !== "gridcell") return null;
+    return { row: Number(node.getAttribute("y")), column: Number(node.getAttribute("x")) };
+  }
 
   svg.addEventListener("focusin", (event) => { const cell = cellOf(event.target); if (cell) show(cell); });
   svg.addEventListener("pointerover", (event) => { const cell = cellOf(event.target); if (cell) show(cell); });
@@ -118,8 +120,9 @@ function place(node, places) {
   for (const [name, value] of Object.entries(places)) node.setAttribute(name, value);
 }
 
-/** The row's names stand before the cells, and cover some of them while the picture is scrolled. */
+/** The rows' names stand before the cells, and cover some of them while the picture is scrolled. */
 function bringIntoView(scroller, cell) {
+  cell.scrollIntoView({ block: "nearest", inline: "nearest" });
   const [frame, box] = [scroller.getBoundingClientRect(), cell.getBoundingClientRect()];
   const covered = scroller.firstElementChild.getBoundingClientRect().width;
   if (box.left < frame.left + covered) scroller.scrollLeft -= frame.left + covered - box.left + box.width;
