@@ -310,27 +310,28 @@ def test_a_worker_that_is_only_slow_gives_way(model: ModelVersion, monkeypatch: 
 # --- Cancelled -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("moment", ["fit", "quality"])
+@pytest.mark.parametrize(("module", "moment"), [(embed, "fit"), (embed, "quality"), (maps, "shown")])
 def test_a_cancelled_map_stops_and_the_old_one_stays(
-    model: ModelVersion, monkeypatch: pytest.MonkeyPatch, moment: str
+    model: ModelVersion, monkeypatch: pytest.MonkeyPatch, module: Any, moment: str
 ) -> None:
+    """While it is fitted, while it is judged, and when its points are written and it is not published yet."""
     examined()
     old = made()
-    whole = getattr(embed, moment)
+    whole = getattr(module, moment)
 
     def cancel(*arguments: Any, **options: Any) -> Any:
         (running,) = LetterMap.objects.filter(state="running")
         assert maps.cancel(running.pk, "bob")
         return whole(*arguments, **options)
 
-    monkeypatch.setattr(embed, moment, cancel)
+    monkeypatch.setattr(module, moment, cancel)
     stopped = made()
     assert (stopped.state, stopped.message, stopped.cancelled_by) == ("cancelled", "cancelled", "bob")
     assert stopped.finished_at is not None
     assert maps.current() == [old]
     assert stopped.points.count() == 0
     assert stored() == sorted(name for name, _ in old.files.values())
-    monkeypatch.setattr(embed, moment, whole)
+    monkeypatch.setattr(module, moment, whole)
     assert maps.current() != [made()]  # which is published now; another of its kind may be made at once
     assert [each.state for each in LetterMap.objects.order_by("created_at")] == ["done", "cancelled", "done"]
 
@@ -347,6 +348,18 @@ def test_one_that_waits_is_cancelled_and_the_next_one_sent(
     assert (first.state, first.attempts) == ("cancelled", 0)
     assert not maps.cancel(first.pk, "eve")
     assert LetterMap.objects.get(pk=first.pk).cancelled_by == "bob"
+
+
+def test_the_last_five_that_were_cancelled_or_failed_are_kept(model: ModelVersion) -> None:
+    for number in range(7):
+        asked = maps.request("pca", "features", "button", "ada").map
+        assert maps.cancel(asked.pk, "bob")
+        if number == 6:
+            LetterMap.objects.filter(pk=asked.pk).update(state="failed")
+    done = made()
+    assert LetterMap.objects.filter(state="cancelled").count() == 4
+    assert LetterMap.objects.filter(state="failed").count() == 1
+    assert maps.current() == [done]
 
 
 def test_what_is_published_is_cancelled_no_more(model: ModelVersion) -> None:
