@@ -25,7 +25,7 @@ PEN = 0.8  # pixels: the standard deviation by which `redraw` smooths
 class AugmentConfig:
     """How far each change goes. The first five, and gamma, are drawn evenly between minus and plus the number.
 
-    What is 0 here was tried and did not pay, see docs/training.md.
+    What is 0 is off: it was not shown to pay, see docs/training.md.
     """
 
     rotation: float = 0.2  # radians: people tilt by some ten degrees

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml import emnist, network, train
+from ml import emnist, label_issues, network, train
 from ml.emnist import Letters
 from ml.exclusion import BadExclusion, excluded_mask
 from tests.ml import tiny
@@ -77,3 +77,11 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "wrong.npz").write_text("no archive")
     with pytest.raises(BadExclusion, match="no file of excluded images"):
         excluded_mask(tmp_path / "wrong.npz", 222)
+
+
+def test_what_the_search_for_wrong_labels_writes_can_be_left_out(archive: Path, tmp_path: Path) -> None:
+    issue = label_issues.Issue(
+        position=7, label="A", likely="B", label_probability=0.1, likely_probability=0.9, score=0.1, fold=0
+    )
+    label_issues.write_excluded(tmp_path / "wrong.npz", [issue], emnist.sha256_of(archive))
+    assert np.flatnonzero(excluded_mask(tmp_path / "wrong.npz", 222)).tolist() == [7]
