@@ -2,8 +2,8 @@
 
     python -m benchmarks.calibration ml/shipped --dataset open37
 
-First, by groups of classes, how sure it is and how right, also on letters that it learned from. Then what is left of the calibration error by each way of
-fitting confidence to labels, in five parts, each judged by the fit on the other four:
+First, by groups of classes, how sure it is and how right, also on letters that it learned from. Then what is left of
+the calibration error by each way of fitting confidence to labels, in five parts, each judged by the fit on the others:
 
     temperature   all logits divided by one number, as artefacts have it
     pairs         and the difference of the logits within F/f, I/L and g/q by one more number

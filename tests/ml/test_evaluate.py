@@ -10,6 +10,7 @@ import pytest
 from ml import artifact, evaluate, figures
 from ml.artifact import SHIPPED
 from ml.emnist import Letters
+from ml.evaluation_report import in_words
 from ml.labels import CLASSES, index_of
 from tests.ml.archives import write_archive, write_letters
 from tests.ml.glyphs import GLYPHS
@@ -227,6 +228,8 @@ def test_a_comparison_is_said_in_words(tmp_path: Path, capsys: pytest.CaptureFix
     out = capsys.readouterr().out
     assert f"of the same 7400 letters {other} reads" in out
     assert "the second is better by more than chance (McNemar's exact test, p = " in out
+    assert evaluate.main([str(SHIPPED), "--stored", "--compare", str(other)]) == 0
+    assert "the first is better by more than chance" in capsys.readouterr().out
     assert evaluate.main([str(SHIPPED), "--stored", "--compare", str(SHIPPED)]) == 0
     assert "0 are read right by the first alone, 0 by the second alone: no difference" in capsys.readouterr().out
 
@@ -315,3 +318,10 @@ def test_what_cannot_be_drawn_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "model" / "metrics.json").write_text(json.dumps(metrics))
     assert evaluate.main([str(tmp_path / "model"), "--stored", "--figures", str(tmp_path / "figures")]) == 0
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"confusion", "reliability"}
+
+
+def test_a_difference_that_may_be_chance_is_called_so() -> None:
+    compared = {"models": ["a", "b"], "accuracies": [0.52, 0.5], "alone": [6, 4], "difference": 0.02, "p": 0.75}
+    said = in_words(compared | {"interval": [-0.05, 0.09]}, 100)
+    assert "+2.00 points (95 % interval -5.00 to +9.00)" in said
+    assert "so large a difference may well be chance (McNemar's exact test, p = 0.75)" in said
