@@ -21,6 +21,13 @@ from tests.ml.conftest import ROOT
 EPOCHS = 100  # of a training that is stopped in one of the first
 
 
+def hold(work: Path, config: train.TrainConfig, letters: Letters) -> None:
+    """The folder of a training of which one epoch is done."""
+    kept, _ = train.split_validation(letters, config.validation_per_class, config.seed)
+    checkpoint.claim(work, asdict(config), train._learned_from(config, kept))
+    (work / "epoch1.weights.h5").touch()
+
+
 class Cut(Exception):
     """The machine was switched off."""
 
@@ -76,7 +83,7 @@ def test_one_checkpoint_is_kept_and_nothing_half_written_counts(letters: Letters
 
 
 def test_a_folder_of_another_training_is_refused_by_what_differs(letters: Letters, tmp_path: Path) -> None:
-    train.fit(tiny.CONFIG, letters, tmp_path)
+    hold(tmp_path, tiny.CONFIG, letters)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     other = replace(tiny.CONFIG, epochs=3, augment=replace(tiny.CONFIG.augment, shift=2.5))
     with pytest.raises(checkpoint.BadCheckpoint) as refused:
@@ -86,7 +93,7 @@ def test_a_folder_of_another_training_is_refused_by_what_differs(letters: Letter
 
 
 def test_a_folder_of_other_images_is_refused(letters: Letters, tmp_path: Path) -> None:
-    train.fit(tiny.CONFIG, letters, tmp_path)
+    hold(tmp_path, tiny.CONFIG, letters)
     with pytest.raises(checkpoint.BadCheckpoint, match=r"another training: training images \w{12} there, \w{12} here"):
         train.fit(tiny.CONFIG, Letters(255 - letters.images, letters.labels), tmp_path)
 
