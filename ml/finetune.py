@@ -381,7 +381,8 @@ def _save(model: keras.Model, work: Path, step: int, history: list[dict[str, flo
     aside, before = work / "checkpoint.partial", _checkpoints(work)
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
-    model.save_weights(aside / "all.weights.h5")  # of the optimizer and the random generators too
+    # of the optimizer too, not of the random generators: what goes on changes its letters as the first steps did
+    model.save_weights(aside / "all.weights.h5")
     artifact.dump(aside / "history.json", history)
     target = work / f"checkpoint-{step}"
     shutil.rmtree(target, ignore_errors=True)
