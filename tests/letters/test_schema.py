@@ -32,6 +32,7 @@ WRITE = [("post", "predictions"), ("post", "drawings"), ("delete", "drawings/{dr
 WRITE += [("post", path) for path in ("training-runs", "training-runs/{run_id}/cancel", "models/{number}/promote")]
 STAFF_READ = [("get", path) for path in ("exports", "exports/{export_id}", "maps/jobs/{map_id}")]
 STAFF_WRITE = [("post", f"review/{path}") for path in ("cards", "release", "decisions", "decisions/bulk", "undo")]
+STAFF_WRITE += [("post", "review/cards/{drawing_id}"), ("post", "maps/jobs/{map_id}/cancel")]
 STAFF_WRITE += [(method, "contributors/{contributor_id}/mute") for method in ("post", "delete")]
 COSTLY = [("post", "exports"), ("post", "maps")]  # a job, which these tests leave to others to ask for
 FOR_STAFF = [
