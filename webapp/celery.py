@@ -7,8 +7,11 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import worker_process_init, worker_ready
+from kombu.transport import TRANSPORT_ALIASES
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.settings")
+
+TRANSPORT_ALIASES |= dict.fromkeys(("redis", "rediss"), "webapp.broker:Transport")
 
 app = Celery("letterloop")
 app.config_from_object("django.conf:settings", namespace="CELERY")
