@@ -12,11 +12,9 @@ from typing import Any
 import pytest
 
 from tests.letters.mapping import maps_of, points_of
-from tests.letters.training import PATIENCE, Maintainer
+from tests.letters.training import PATIENCE, Maintainer, watch
 from tests.letters.visitor import LETTERS, Visitor, scaled
 from tests.running import Site, wait_for
-
-WATCH = "import django; django.setup(); from letters import tasks; tasks.send(tasks.watch)"
 
 
 def test_it_works(site: Site, visitor: Visitor) -> None:
@@ -60,7 +58,7 @@ def test_a_killed_fit_is_begun_again(training_site: Site, maintainer: Maintainer
     asked = maintainer.post("/api/v1/maps", json={"method": "pca", "space": "features"}).json()["id"]
 
     def runs() -> bool:
-        training_site.python(WATCH)  # as the schedule does it every ten seconds
+        watch(training_site)
         return job(maintainer, asked)["state"] == "running"
 
     wait_for(runs, "it runs", PATIENCE)
@@ -72,7 +70,7 @@ def test_a_killed_fit_is_begun_again(training_site: Site, maintainer: Maintainer
         training_site.trainer.start()
 
     def over() -> bool:
-        training_site.python(WATCH)
+        watch(training_site)
         return job(maintainer, asked)["state"] not in ("queued", "running")
 
     wait_for(over, "it is made", PATIENCE)
@@ -106,7 +104,7 @@ def test_a_map_is_cancelled_while_it_is_fitted(training_site: Site, maintainer: 
     asked = maintainer.post("/api/v1/maps", json={"method": "umap", "space": "features"}).json()["id"]
 
     def is_fitted() -> bool:
-        training_site.python(WATCH)
+        watch(training_site)
         return bool(fitting(training_site))
 
     wait_for(is_fitted, "it is fitted", PATIENCE)
@@ -119,7 +117,7 @@ def test_a_map_is_cancelled_while_it_is_fitted(training_site: Site, maintainer: 
     after = maintainer.post("/api/v1/maps", json={"method": "svd", "space": "features"}).json()["id"]
 
     def is_made() -> bool:
-        training_site.python(WATCH)
+        watch(training_site)
         return job(maintainer, after)["state"] == "done"
 
     wait_for(is_made, "the next one is made", PATIENCE)

@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 
 from tests.letters.test_artefacts import spoil
-from tests.letters.training import PATIENCE, Maintainer, approve, children, left_over
+from tests.letters.training import PATIENCE, Maintainer, approve, children, left_over, watch
 from tests.letters.visitor import Visitor, refused
 from tests.running import Site, wait_for
 
 pytestmark = pytest.mark.slow
-WATCH = "import django; django.setup()\nfrom letters import tasks\ntasks.watch.delay()"
 SEND = "import django; django.setup()\nfrom letters import tasks\nfor _ in range({times}): tasks.retrain.delay({run!r})"
 
 
@@ -46,13 +45,13 @@ def in_storage(site: Site) -> set[str]:
 
 
 def watch_until_over(site: Site, maintainer: Maintainer, run: str) -> dict[str, Any]:
-    """As the schedule does it every ten seconds: look after what was left undone, until the run is over."""
+    """Have it looked after what was left undone, until the run is over."""
 
     def over() -> Any:
         found = maintainer.run(run)
         if found["state"] not in ("queued", "running"):
             return found
-        site.python(WATCH)
+        watch(site)
         return None
 
     return wait_for(over, "the run is over", PATIENCE)
@@ -88,7 +87,7 @@ def test_the_trainer_is_killed_while_all_layers_learn(training_site: Site, maint
     training_site.trainer.start()
 
     def again() -> Any:
-        training_site.python(WATCH)
+        watch(training_site)
         return children(run)
 
     second = wait_for(again, "the training goes on", PATIENCE)
