@@ -213,8 +213,8 @@ class Site:
         self.wait_until_ready()
 
     def _prepare(self) -> None:
-        """The first site on SQLite is prepared, the others of this process begin as its copies."""
-        if not self.env["DATABASE_URL"].startswith("sqlite:///"):
+        """The first site with all it has in its folder is prepared, the others of this process begin as its copies."""
+        if not self.env["DATABASE_URL"].startswith("sqlite:///") or "S3_BUCKET" in self.env:
             self.python(PREPARE)
         elif _prepared:
             shutil.copytree(_prepared[0].name, self.folder, dirs_exist_ok=True)
