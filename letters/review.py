@@ -133,11 +133,13 @@ def claim_one(*, reviewer: User, drawing_id: uuid.UUID, now: datetime | None = N
 
 
 def _renew(reviewer: User, holding: Sequence[uuid.UUID], now: datetime) -> set[uuid.UUID]:
-    """Which of them the reviewer still holds: also one whose lease ran out, if nobody took it meanwhile."""
-    held = Drawing.objects.filter(pk__in=holding, claimed_by=reviewer, contributor__muted_at=None)
+    """Which of them the reviewer holds from now on: what is held still, also where the lease ran out, and what lies
+    there undecided: a page that is left puts its cards back, and that may come after the next page took them."""
+    theirs = Q(claimed_by=reviewer) | Q(claimed_by=None, state=Drawing.State.PENDING)
+    held = Drawing.objects.filter(theirs, pk__in=holding, contributor__muted_at=None)
     kept = set(held.order_by().values_list("pk", flat=True))
-    Drawing.objects.filter(pk__in=kept, claimed_by=reviewer).update(claimed_at=now)
-    return kept
+    Drawing.objects.filter(theirs, pk__in=kept).update(claimed_by=reviewer, claimed_at=now)
+    return set(Drawing.objects.filter(pk__in=kept, claimed_by=reviewer).order_by().values_list("pk", flat=True))
 
 
 def _free_for(reviewer: User, now: datetime) -> Q:

@@ -351,6 +351,25 @@ def test_a_lease_runs_out_and_is_renewed(ann: User, bo: User) -> None:
     )
 
 
+def test_a_card_that_was_put_back_late_stays_with_the_page_that_shows_it(ann: User, bo: User) -> None:
+    """A page that is left puts its cards back, and that may come after the next page took them."""
+    (drawing,) = make_drawings(1)
+    assert claimed(ann, 1) == [drawing]
+    review.release(reviewer=ann, drawing_ids=[drawing.pk])
+    assert review.claim(reviewer=ann, wanted=Wanted(), count=5, holding=[drawing.pk]) == review.Desk(cards=[], lost=[])
+    assert claimed(bo, 1) == []
+
+
+def test_a_card_that_was_put_back_and_decided_by_another_is_lost(ann: User, bo: User) -> None:
+    (drawing,) = make_drawings(1)
+    assert claimed(ann, 1) == [drawing]
+    review.release(reviewer=ann, drawing_ids=[drawing.pk])
+    assert claimed(bo, 1) == [drawing]
+    assert review.claim(reviewer=ann, wanted=Wanted(), count=5, holding=[drawing.pk]).lost == [drawing.pk]
+    Drawing.objects.filter(pk=drawing.pk).update(state=Drawing.State.APPROVED, claimed_by=None, claimed_at=None)
+    assert review.claim(reviewer=ann, wanted=Wanted(), count=5, holding=[drawing.pk]).lost == [drawing.pk]
+
+
 def test_cards_can_be_put_back(ann: User, bo: User) -> None:
     drawings = make_drawings(2)
     claimed(ann, 2)
