@@ -29,3 +29,9 @@ def points(difference: float | None, digits: int = 2) -> str:
 def grouped(count: int | None) -> str:
     """7400 as 7,400."""
     return "–" if count is None else f"{count:,}"
+
+
+@register.filter
+def spaced(name: str) -> str:
+    """ring_of_noise as ring of noise."""
+    return name.replace("_", " ")

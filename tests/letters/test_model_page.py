@@ -455,11 +455,16 @@ def test_the_figures_are_those_of_the_metrics() -> None:
 
 
 def test_how_well_it_tells_what_is_no_letter() -> None:
-    known = {"letters_refused": 0.05, "scribbles_refused": 0.81, "kinds": {"zigzag": 0.9, "blot": 0.72}}
+    known = {
+        "letters_refused": 0.05,
+        "scribbles_refused": 0.81,
+        "kinds": {"zigzag": 0.9, "blot": 0.72, "ring_of_noise": 0.6},
+    }
     serve(a_version(1, metrics={"test": measured(), "familiarity": known}), days_ago=1)
     said = words(shown("/model/"))
     assert "Of scribbles that are no letter it says so of 81 %" in said
     assert "zigzag 90 %" in said
+    assert "ring of noise 60 %" in said
 
 
 def test_the_api_gives_all_figures() -> None:
