@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Route, expect
 
 from ml.labels import CLASSES
-from tests.browser.visitor import PREDICTIONS, L, T, Visitor, answer_changed, asks_of, come_true, only_likely
+from tests.browser.visitor import PREDICTIONS, L, T, Visitor, answer_changed, asks_of, come_true, intercept, only_likely
 
 STRANGE = "This does not look like a letter I know"
 HOUSE = [
@@ -54,7 +54,7 @@ def test_the_reading_follows_each_stroke(visitor: Visitor) -> None:
 
 
 def test_low_confidence_is_said(visitor: Visitor) -> None:
-    visitor.page.route(PREDICTIONS, answer_changed(only_likely(("L", 0.4), ("C", 0.35))))
+    intercept(visitor.page, PREDICTIONS, answer_changed(only_likely(("L", 0.4), ("C", 0.35))))
     visitor.draw_and_see(L, re.compile("^I am not sure: L or [Cc]\\?$"))
     expect(visitor.reading).to_have_attribute("data-state", "unsure")
 
@@ -81,7 +81,7 @@ def test_what_is_no_letter_is_said(visitor: Visitor) -> None:
 
 def test_half_a_stroke_is_not_called_strange(visitor: Visitor) -> None:
     """It may still become anything."""
-    visitor.page.route(PREDICTIONS, answer_changed(only_likely(("L", 0.9), known=False)))
+    intercept(visitor.page, PREDICTIONS, answer_changed(only_likely(("L", 0.9), known=False)))
     visitor.page.mouse.move(*visitor.at(L[0][0]))
     visitor.page.mouse.down()
     for point in L[0][1:]:
@@ -103,7 +103,7 @@ def test_half_a_stroke_is_not_called_strange(visitor: Visitor) -> None:
 def test_the_second_letter_and_the_other_case_are_one_tap_away(
     visitor: Visitor, likely: tuple[tuple[str, float], ...], offered: list[str]
 ) -> None:
-    visitor.page.route(PREDICTIONS, answer_changed(only_likely(*likely)))
+    intercept(visitor.page, PREDICTIONS, answer_changed(only_likely(*likely)))
     visitor.draw_and_see(L, re.compile("^I (read|am not sure)"))
     chips = visitor.page.locator("#reading-actions .chip .glyph")
     expect(chips.first).to_have_text(offered[0])
@@ -222,7 +222,7 @@ def test_only_the_answer_to_the_last_question_counts(visitor: Visitor) -> None:
         else:
             held.append(route)
 
-    visitor.page.route(PREDICTIONS, hold_the_first)
+    intercept(visitor.page, PREDICTIONS, hold_the_first)
     visitor.draw(T[1:])
     come_true(visitor.page, "document.querySelector('#reading').hasAttribute('data-stale')")
     visitor.draw_and_see(T[:1], "I read a T")

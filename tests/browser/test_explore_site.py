@@ -9,7 +9,7 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.browser.explorer import Explorer
 from tests.browser.mapping import MadeUp, letter_png, serve
-from tests.browser.visitor import L, Visitor, come_true
+from tests.browser.visitor import L, Visitor, come_true, intercept
 from tests.letters.reviewing import PASSWORD
 from tests.running import Site, wait_for
 
@@ -50,7 +50,7 @@ def test_pictures_of_what_is_most_like_a_drawing_come_once_the_map_can_be_had(vi
         else:
             route.fulfill(json=answers[len(asked) - 1])
 
-    page.route("**/maps/umap?space=features", answer)
+    intercept(page, "**/maps/umap?space=features", answer)
     page.route("**/sheets/*", lambda route: route.fulfill(body=letter_png(1), content_type="image/png"))
     pictures = page.locator("#alike-list .tile")
     for number in (1, 2, 3):

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from tests.browser.test_drawing import HOUSE
-from tests.browser.visitor import DRAWINGS, L, Visitor, asks_of, come_true
+from tests.browser.visitor import DRAWINGS, L, Visitor, asks_of, come_true, intercept
 from tests.running import Site
 
 
@@ -217,7 +217,7 @@ def test_it_can_be_taken_back_at_once(visitor: Visitor, site: Site) -> None:
 def test_a_stroke_drawn_while_the_letter_is_sent_belongs_to_the_next(visitor: Visitor, site: Site) -> None:
     draw_and_allow(visitor)
     held: list[Route] = []
-    visitor.page.route(DRAWINGS, lambda route: held.append(route))
+    intercept(visitor.page, DRAWINGS, lambda route: held.append(route))
     visitor.right.click()
     come_true(visitor.page, "document.querySelector('#right').getAttribute('aria-disabled') === 'true'")
     visitor.draw([[(0.8, 0.2), (0.8, 0.7)]])

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.test_drawing import STRANGE
-from tests.browser.visitor import PREDICTIONS, L, Visitor, answer_changed, only_likely
+from tests.browser.visitor import PREDICTIONS, L, Visitor, answer_changed, intercept, only_likely
 
 WIDTHS = (320, 360, 540, 820, 1280, 1920, 2560)
 PAGES = ("/", "/samples", "/mine", "/about", "/api/", "/no-such-page")
@@ -71,9 +71,9 @@ def test_the_buttons_do_not_move_whatever_is_read(phone: Visitor) -> None:
         phone.page.unroute_all()
         if likely:
             known = title != STRANGE
-            phone.page.route(PREDICTIONS, answer_changed(only_likely(*likely, known=known)))
+            intercept(phone.page, PREDICTIONS, answer_changed(only_likely(*likely, known=known)))
         else:
-            phone.page.route(PREDICTIONS, lambda route: route.abort())
+            intercept(phone.page, PREDICTIONS, lambda route: route.abort())
         phone.touch(L[0])
         phone.sees(title)
         places.append(boxes(phone.page, "#sheet", "#right", "#other", "#consent"))

@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.visitor import PREDICTIONS, L, Visitor, come_true
+from tests.browser.visitor import PREDICTIONS, L, Visitor, come_true, intercept
 from tests.running import Site
 
 PAGES = ("/samples", "/mine", "/about", "/api/", "/no-such-page")
@@ -75,7 +75,7 @@ def test_axe_finds_nothing_on_the_drawing_page(context: BrowserContext) -> None:
     expect(visitor.page.get_by_role("dialog")).to_be_visible()
     assert complaints(visitor.page) == "", "with the letters"
     visitor.page.keyboard.press("Escape")
-    visitor.page.route(PREDICTIONS, lambda route: route.abort())
+    intercept(visitor.page, PREDICTIONS, lambda route: route.abort())
     visitor.draw_and_see([[(0.7, 0.2), (0.7, 0.5)]], "I cannot be reached")
     assert complaints(visitor.page) == "", "in trouble"
 

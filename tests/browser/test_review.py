@@ -14,7 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests.browser.staff import go_as
-from tests.browser.visitor import come_true
+from tests.browser.visitor import come_true, intercept
 from tests.letters.reviewing import PASSWORD
 from tests.running import Site, wait_for
 
@@ -295,7 +295,7 @@ def test_what_was_decided_waits_for_a_server_that_is_away(
 ) -> None:
     contributor = make(3)
     page = sign_in("una", contributor)
-    page.route("**/review/decisions", lambda route: route.abort())
+    intercept(page, "**/review/decisions", lambda route: route.abort())
     page.keyboard.press("Enter")
     page.keyboard.press("4")
     expect(page.get_by_role("alert")).to_contain_text("What you decided waits here")
@@ -323,7 +323,7 @@ def test_an_answer_that_was_lost_decides_nothing_twice(
         else:
             route.fulfill(response=answer)
 
-    page.route("**/review/decisions", lose_the_first)
+    intercept(page, "**/review/decisions", lose_the_first)
     page.keyboard.press("Enter")
     settled(page)
     assert lost == [201, 201]

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 from playwright.sync_api import Route, expect
 
-from tests.browser.visitor import DRAWINGS, PREDICTIONS, L, T, Visitor, asks_of
+from tests.browser.visitor import DRAWINGS, PREDICTIONS, L, T, Visitor, asks_of, intercept
 from tests.running import Site
 
 AGAIN = "Send again"
@@ -25,7 +25,7 @@ def sleeping_worker(site: Site) -> Iterator[None]:
 def test_while_the_site_cannot_be_reached_the_drawing_stays(visitor: Visitor) -> None:
     visitor.page.clock.install()
     visitor.page.clock.pause_at(datetime.now() + timedelta(hours=1))  # nothing is tried again by itself
-    visitor.page.route("**/api/v1/**", lambda route: route.abort())
+    intercept(visitor.page, "**/api/v1/**", lambda route: route.abort())
     visitor.draw_and_see(T, "I cannot be reached")
     expect(visitor.detail).to_contain_text("Your drawing stays on the sheet.")
     expect(visitor.right).to_have_attribute("aria-disabled", "true")
@@ -38,7 +38,7 @@ def test_while_the_site_cannot_be_reached_the_drawing_stays(visitor: Visitor) ->
 
 
 def test_drawing_is_never_blocked_by_trouble(visitor: Visitor) -> None:
-    visitor.page.route(PREDICTIONS, lambda route: route.abort())
+    intercept(visitor.page, PREDICTIONS, lambda route: route.abort())
     visitor.draw_and_see(T[:1], "I cannot be reached")
     visitor.draw(T[1:])
     assert len(visitor.strokes) == 2
@@ -62,7 +62,7 @@ def test_an_answer_that_did_not_arrive_is_sent_again_and_stored_once(visitor: Vi
     before = site.count("drawing")
     visitor.consent.check()
     visitor.draw_and_see(L, "I read an L")
-    visitor.page.route(DRAWINGS, lambda route: route.abort())
+    intercept(visitor.page, DRAWINGS, lambda route: route.abort())
     visitor.right.click()
     visitor.sees("I cannot be reached")
     expect(visitor.detail).to_contain_text("Your L is not kept yet.")
@@ -85,7 +85,7 @@ def test_an_answer_whose_receipt_was_lost_is_stored_once(visitor: Visitor, site:
 
     visitor.consent.check()
     visitor.draw_and_see(L, "I read an L")
-    visitor.page.route(DRAWINGS, lose_the_answer, times=1)
+    intercept(visitor.page, DRAWINGS, lose_the_answer, times=1)
     visitor.right.click()
     visitor.sees("I cannot be reached")
     assert site.count("drawing") == before + 1
@@ -101,7 +101,7 @@ def test_an_answer_whose_receipt_was_lost_is_stored_once(visitor: Visitor, site:
 
 
 def test_an_answer_that_is_no_json_is_trouble_too(visitor: Visitor) -> None:
-    visitor.page.route(PREDICTIONS, lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
+    intercept(visitor.page, PREDICTIONS, lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
     visitor.draw_and_see(L, "I cannot be reached")
     expect(visitor.button(AGAIN)).to_be_visible()
     assert len(visitor.strokes) == 1
@@ -111,7 +111,7 @@ def test_a_receipt_page_survives_it(visitor: Visitor) -> None:
     visitor.consent.check()
     visitor.draw_and_see(L, "I read an L")
     visitor.right.click()
-    visitor.page.route("**/api/v1/drawings/**", lambda route: route.abort())
+    intercept(visitor.page, "**/api/v1/drawings/**", lambda route: route.abort())
     visitor.page.locator("#receipt").click()
     expect(visitor.page.locator("#receipt-lead")).to_contain_text("Nothing has happened to it.")
     visitor.page.unroute("**/api/v1/drawings/**")

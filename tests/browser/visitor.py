@@ -19,6 +19,7 @@ L: Strokes = [[(0.32, 0.18), (0.32, 0.46), (0.32, 0.74), (0.5, 0.74), (0.68, 0.7
 T: Strokes = [[(0.25, 0.2), (0.5, 0.2), (0.75, 0.2)], [(0.5, 0.2), (0.5, 0.45), (0.5, 0.74)]]
 PREDICTIONS = "**/api/v1/predictions"
 DRAWINGS = "**/api/v1/drawings"
+PROBE = "**/is-this-intercepted"
 
 
 class Visitor:
@@ -120,6 +121,16 @@ def finely(stroke: Sequence[Point], steps: int = 8) -> list[Point]:
 def come_true(page: Page, expression: str) -> None:
     """Wait until it is true in the page. Playwright's own wait evaluates strings there, which the policy forbids."""
     wait_for(lambda: page.evaluate(expression), expression, timeout=20)
+
+
+def intercept(page: Page, pattern: str, handler: Callable[[Route], Any], **options: Any) -> None:
+    """`page.route` on a page that is there already, in force when this returns.
+
+    The browser says that it intercepts before the page's process knows: what that asks meanwhile goes to the server.
+    """
+    page.route(pattern, handler, **options)
+    page.route(PROBE, lambda route: route.fulfill(status=204))
+    come_true(page, f"fetch('{PROBE.removeprefix('**')}').then((answer) => answer.status === 204)")
 
 
 def asks_of(page: Page, path: str) -> list[Request]:
