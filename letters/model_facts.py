@@ -166,9 +166,8 @@ def _stored(digest: str) -> Stored:
 def _answers(digest: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
     """Probabilities (N, 37) and labels (N,) of the test letters. Raises BadArtifact."""
     folder = registry.fetch(digest)
-    test = artifact.emnist_test(folder)
     with threadpool_limits(1, "blas"):  # a web thread has others beside it
-        return artifact.load_head(folder).probabilities(test.features), test.labels
+        return artifact.emnist_answers(folder)
 
 
 def compare(first: ModelVersion, second: ModelVersion) -> paired.Paired | None:

@@ -180,6 +180,12 @@ def emnist_test(folder: Path) -> FeatureSet:
     return _feature_set(folder / "test.npz")
 
 
+def emnist_answers(folder: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """Probabilities (N, 37) and labels (N,) of the test images, by the last layer alone: no image, no LiteRT."""
+    test = emnist_test(folder)
+    return load_head(folder).probabilities(test.features), test.labels
+
+
 def write_artifact(output: Path, config: TrainConfig, result: TrainResult, letters: Letters) -> None:
     """Make the artefact of a finished training at `output`, in place of what is there."""
     temperature = fit_temperature(result.network, result.validation)

@@ -113,7 +113,6 @@ def predict_all(predictor: Predictor, images: Iterable[npt.NDArray[np.uint8]]) -
 def stored_answers(folder: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
     """Probabilities (T, 37) and labels (T,) of the test that an artefact carries as features. Raises ValueError."""
     try:
-        test = artifact.emnist_test(folder)
-        return artifact.load_head(folder).probabilities(test.features), test.labels
+        return artifact.emnist_answers(folder)
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"{folder} carries no test as features ({error})") from error

@@ -2,27 +2,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
 from ml import crossfit, network, train
 from ml.emnist import Letters
 from ml.labels import CLASS_COUNT
+from tests.ml import tiny
 
 LABELS = np.repeat(np.arange(CLASS_COUNT, dtype=np.uint8), 6)
 CONFIG = train.TrainConfig(network="tiny", epochs=1, batch_size=37, validation_per_class=1, ema=0.0, calm_epochs=0)
 
 
-def tiny(dropout: float) -> keras.Model:
-    images = keras.Input(network.INPUT_SHAPE)
-    features = keras.layers.Dense(32, activation="relu", name="features")(keras.layers.Flatten()(images))
-    return keras.Model(images, keras.layers.Dense(CLASS_COUNT, name="logits")(features))
-
-
 @pytest.fixture
 def letters(monkeypatch: pytest.MonkeyPatch) -> Letters:
-    monkeypatch.setitem(network.NETWORKS, "tiny", tiny)
+    monkeypatch.setitem(network.NETWORKS, "tiny", tiny.tiny)
     images = np.random.default_rng(0).integers(0, 256, (len(LABELS), 28, 28)).astype(np.uint8)
     return Letters(images, LABELS)
 
