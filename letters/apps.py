@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.conf import settings
 
 
 class LettersConfig(AppConfig):
@@ -6,4 +7,8 @@ class LettersConfig(AppConfig):
     verbose_name = "Letters"
 
     def ready(self) -> None:
-        from letters import checks, export  # noqa: F401 - system checks, and what follows when a drawing is deleted
+        from letters import checks
+
+        if settings.PRODUCTION:
+            checks.refuse()
+        from letters import export  # noqa: F401 - what follows when a drawing is deleted

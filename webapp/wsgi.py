@@ -4,8 +4,11 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
-from letters.body_limit import BodyLimit
-
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.settings")
 
-application = BodyLimit(get_wsgi_application())
+_django = get_wsgi_application()
+
+from letters.body_limit import BodyLimit  # noqa: E402 - these need what Django set up
+from letters.request_log import RequestLog  # noqa: E402
+
+application = RequestLog(BodyLimit(_django))
