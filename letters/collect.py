@@ -6,11 +6,11 @@ import base64
 import hashlib
 import json
 import logging
+import math
+import time
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,13 @@ import numpy.typing as npt
 from django.conf import settings
 from django.core import signing
 from django.db import transaction
-from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from kombu.exceptions import OperationalError
 
-from letters import errors, examine, registry, reply
+from letters import errors, examine, metrics, quotas, registry, reply
 from letters.models import Contributor, Drawing, ModelVersion
+from letters.privacy import delete_drawings
 from ml.labels import CLASSES, class_of
 from ml.preprocess import PREPROCESS_VERSION, image_from_strokes
 
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 Strokes = list[list[list[float]]]
 _TOKEN = signing.TimestampSigner(salt="letterloop.token")
 _RECEIPT = signing.Signer(salt="letterloop.receipt")
+LATELY = 10.0  # seconds after a prediction that nobody answered in which the queue is looked at first
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,23 @@ class Reading:
 
 
 def predict(image: npt.NDArray[np.uint8]) -> Reading:
-    """Ask a worker what the serving model reads in an image (28, 28). Stores nothing.
+    """What the serving model reads in a visitor's image (28, 28). Stores nothing of it, and counts that there was one.
 
     Raises NoModel, and InferenceUnavailable when no worker answers in time.
     """
+    began = time.perf_counter()
+    try:
+        found = read(image)
+    except errors.Refusal as refusal:
+        metrics.prediction("", refusal.code, time.perf_counter() - began)
+        raise
+    seconds, known = time.perf_counter() - began, bool(found.familiarity["known"])
+    metrics.reading(found.model.number, found.label, found.probability, known=known, seconds=seconds)
+    return found
+
+
+def read(image: npt.NDArray[np.uint8]) -> Reading:
+    """Ask a worker. Raises what `predict` raises."""
     model = registry.current()
     answer = ask_worker(model.digest, image.tobytes())
     probabilities = dict(zip(CLASSES, answer["probabilities"], strict=True))
@@ -76,19 +90,39 @@ def ask_worker(digest: str, image: bytes) -> dict[str, Any]:
     """The answer of `tasks.predict`. Raises InferenceUnavailable."""
     from letters import tasks
 
-    address = reply.new_address()
+    if _is_flooded():
+        raise errors.InferenceUnavailable
+    address, began = reply.new_address(), time.monotonic()
     try:
         tasks.predict.apply_async(
             (digest, base64.b64encode(image).decode(), address),
             expires=settings.PREDICTION_TIMEOUT,  # nobody waits any longer
             retry=False,
         )
-        answer: dict[str, Any] = json.loads(reply.wait(address, settings.PREDICTION_TIMEOUT))
+        left = settings.PREDICTION_TIMEOUT - (time.monotonic() - began)  # to send may have taken long already
+        answer: dict[str, Any] = json.loads(reply.wait(address, max(left, 0.1)))
     except (OperationalError, reply.NoReply) as error:
+        _note_silence()
         raise errors.InferenceUnavailable from error
     if "error" in answer:
         raise errors.InferenceUnavailable
     return answer
+
+
+_silent_at = -math.inf  # when this process last waited in vain, by its own clock
+
+
+def _note_silence() -> None:
+    global _silent_at
+    _silent_at = time.monotonic()
+
+
+def _is_flooded() -> bool:
+    """Whether what was sent lately was not answered, and more waits than anybody still waits for: one more message
+    would be read by nobody in time, and whoever sends it would keep a thread from others for nothing."""
+    if time.monotonic() - _silent_at > LATELY:
+        return False
+    return metrics.is_full("inference")
 
 
 def fingerprint_of(strokes: Strokes, width: float, height: float) -> str:
@@ -152,14 +186,28 @@ class Kept:
 
 
 def keep_drawing(
-    *, strokes: Strokes, width: float, height: float, character: str, token: str, consent: bool, idempotency_key: str
+    *,
+    strokes: Strokes,
+    width: float,
+    height: float,
+    character: str,
+    token: str,
+    consent: bool,
+    idempotency_key: str,
+    network: str,
+    consent_version: str = "",
 ) -> Kept:
     """Store a drawing under the letter that its contributor gave it. The same key twice stores it once.
 
-    Raises ConsentRequired, the token's refusals, IdempotencyConflict and QuotaExceeded.
+    `network` is whence it came, as letters.addresses tells networks apart; it is counted, and not stored.
+    `consent_version`: of the words that the contributor read, where that is known.
+
+    Raises ConsentRequired, ConsentChanged, the token's refusals, IdempotencyConflict, QuotaExceeded, TooManyRequests.
     """
     if not consent:
         raise errors.ConsentRequired
+    if consent_version not in ("", settings.CONSENT_VERSION):
+        raise errors.ConsentChanged
     predicted = _read_token(token)
     fingerprint = fingerprint_of(strokes, width, height)
     if not constant_time_compare(predicted.drawing, fingerprint):
@@ -184,7 +232,33 @@ def keep_drawing(
         idempotency_key=idempotency_key or _sha256(token.encode()),
         fingerprint=fingerprint,
     )
-    return _store(drawing, uuid.UUID(predicted.contributor))
+    return _keep_within_quotas(drawing, uuid.UUID(predicted.contributor), network)
+
+
+def _keep_within_quotas(drawing: Drawing, contributor_id: uuid.UUID, network: str) -> Kept:
+    """Contributors are free to make: what bounds them, and with them all that is kept, is what their network may."""
+    known = Drawing.objects.filter(contributor=contributor_id, idempotency_key=drawing.idempotency_key).first()
+    if known is not None:
+        return _replay(known, drawing)
+    is_new = not Contributor.objects.filter(pk=contributor_id).exists()
+    taken = _taken(network, "kept", *(["contributors"] if is_new else []))
+    try:
+        kept = _store(drawing, contributor_id)
+    except BaseException:
+        taken.give_back()
+        raise
+    if kept.replayed:
+        taken.give_back()
+    return kept
+
+
+def _taken(network: str, *names: str) -> quotas.Taken:
+    """Without Redis what is kept goes on: nothing can be predicted then, so all tokens that there are were counted."""
+    try:
+        return quotas.take(network, *names)
+    except quotas.Uncounted as problem:
+        log.warning("a network's drawings are not counted: %s", problem)
+        return quotas.Taken()
 
 
 def _store(drawing: Drawing, contributor_id: uuid.UUID) -> Kept:
@@ -197,7 +271,9 @@ def _store(drawing: Drawing, contributor_id: uuid.UUID) -> Kept:
         drawing.contributor = contributor
         examine.mark_exact(drawing)
         drawing.save(force_insert=True)
-        transaction.on_commit(partial(_send_to_be_examined, drawing.pk), robust=True)
+        transaction.on_commit(lambda: _send_to_be_examined(drawing.pk), robust=True)  # no partial: its name is asked
+    outcome = "confirmed" if drawing.was_right else "corrected"
+    metrics.count(metrics.DRAWINGS, str(drawing.model.number), outcome)
     return Kept(drawing, receipt_of(drawing.pk), replayed=False)
 
 
@@ -213,8 +289,12 @@ def _send_to_be_examined(drawing_id: uuid.UUID) -> None:
 
 def _lock_contributor(contributor_id: uuid.UUID) -> Contributor:
     """The contributor's row, held until the transaction ends: what follows is counted one request at a time."""
-    Contributor.objects.get_or_create(id=contributor_id, defaults={"held_out": Contributor.is_held_out(contributor_id)})
-    return Contributor.objects.select_for_update().get(id=contributor_id)
+    defaults = {"held_out": Contributor.is_held_out(contributor_id)}
+    while True:
+        Contributor.objects.get_or_create(id=contributor_id, defaults=defaults)
+        found = Contributor.objects.select_for_update().filter(id=contributor_id).first()
+        if found is not None:  # else whoever it is had everything deleted at this moment, and begins anew
+            return found
 
 
 def _replay(known: Drawing, drawing: Drawing) -> Kept:
@@ -258,22 +338,3 @@ def find_drawing(*, drawing_id: uuid.UUID, receipt: str) -> Drawing:
 def withdraw_drawing(*, drawing_id: uuid.UUID, receipt: str) -> None:
     """Delete a drawing and all that was derived from it, for whoever holds its receipt. Raises DrawingNotFound."""
     delete_drawings([find_drawing(drawing_id=drawing_id, receipt=receipt).pk])
-
-
-def delete_drawings(drawing_ids: Sequence[uuid.UUID]) -> None:
-    """Delete drawings and all that was derived from them; those that repeat them stay, and no longer say so.
-
-    The rows are locked before Django looks for what goes with them, in the order that letters.examine locks them in:
-    what an examination or a decision adds meanwhile would be found too late, and the deletion refused.
-    """
-    touched = Q(pk__in=drawing_ids) | Q(duplicate_of__in=drawing_ids)
-    with transaction.atomic():
-        list(Drawing.objects.select_for_update().filter(touched).order_by("pk").values_list("pk"))
-        Drawing.objects.filter(pk__in=drawing_ids).delete()
-
-
-def drawings_of(contributor: uuid.UUID | None) -> QuerySet[Drawing]:
-    """What a contributor has given, newest first; nothing for whoever is not known."""
-    if contributor is None:
-        return Drawing.objects.none()
-    return Drawing.objects.filter(contributor_id=contributor).select_related("model")

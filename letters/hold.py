@@ -21,10 +21,10 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError, IntegrityError, close_old_connections, connection, transaction
 from django.db.models import F, Q
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
-from letters.models import Serving, TrainingRun
+from letters.models import ModelVersion, Serving, TrainingRun
 from letters.snapshots import Snapshot
 
 log = logging.getLogger(__name__)
@@ -42,14 +42,13 @@ class Lost(Exception):
 
 
 def stale_after() -> timedelta:
-    """The silence after which a worker counts as dead."""
+    """The silence after which a worker counts as dead: by the clock of the database, for those of machines differ."""
     return timedelta(seconds=settings.RUN_STALE_AFTER)
 
 
 def claim(run_id: uuid.UUID) -> TrainingRun | None:
     """The run, if it could be had: it waits and no other runs, or its worker has died."""
-    now = timezone.now()
-    left = Q(state=State.RUNNING, heartbeat_at__lt=now - stale_after(), fruitless__lt=ATTEMPTS)
+    left = Q(state=State.RUNNING, heartbeat_at__lt=Now() - stale_after(), fruitless__lt=ATTEMPTS)
     free = TrainingRun.objects.filter(Q(state=State.QUEUED) | left, pk=run_id)
     try:
         with transaction.atomic():
@@ -59,8 +58,8 @@ def claim(run_id: uuid.UUID) -> TrainingRun | None:
                 worker=f"{socket.gethostname()}, process {os.getpid()}",
                 attempts=F("attempts") + 1,
                 fruitless=F("fruitless") + 1,
-                heartbeat_at=now,
-                started_at=Coalesce("started_at", now),
+                heartbeat_at=Now(),
+                started_at=Coalesce("started_at", Now()),
                 message="",
             )
     except IntegrityError:  # another one runs
@@ -199,7 +198,7 @@ class Hold:
             values["fruitless"] = 0
         try:
             close_old_connections()
-            self.lost = not self._mine.update(heartbeat_at=timezone.now(), **values)
+            self.lost = not self._mine.update(heartbeat_at=Now(), **values)
         except DatabaseError as problem:
             log.warning("the progress of the run %s cannot be written just now: %s", self.run, problem)
 
@@ -220,8 +219,8 @@ def line(words: str) -> str:
 # --- Folders of runs ------------------------------------------------------------------------------------------------
 
 
-def work_folder(run: TrainingRun, snapshot: Snapshot) -> Path:
-    """Where an attempt works: what the attempt before left there, where it learned from the same.
+def work_folder(run: TrainingRun, snapshot: Snapshot, base: ModelVersion) -> Path:
+    """Where an attempt works: what the attempt before left there, where it learned from the same, from the same start.
 
     It is renamed for each attempt: a worker that was taken for dead, and is not, no longer finds it.
     """
@@ -230,7 +229,7 @@ def work_folder(run: TrainingRun, snapshot: Snapshot) -> Path:
     for earlier in sorted(settings.RUNS_DIR.glob(f"{run.pk}-*")):
         shutil.rmtree(folder, ignore_errors=True)
         earlier.rename(folder)
-    learns_from = f"{snapshot.digest} {run.champion_id}"
+    learns_from = f"{snapshot.digest} {base.pk}"
     if folder.exists() and (folder / "learns-from").read_text() != learns_from:
         shutil.rmtree(folder)
     folder.mkdir(exist_ok=True)

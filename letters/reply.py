@@ -25,7 +25,7 @@ def _client() -> redis.Redis:
     return redis.Redis.from_url(
         settings.REDIS_URL,
         socket_connect_timeout=1,
-        socket_timeout=settings.PREDICTION_TIMEOUT + 1,
+        socket_timeout=settings.PREDICTION_TIMEOUT + 0.25,
         max_connections=200,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,9 @@ import numpy as np
 from celery import shared_task
 from kombu.exceptions import OperationalError
 
-from letters import registry, reply
+from letters import metrics, registry, reply
 from ml.artifact import BadArtifact
+from webapp import messages
 
 if TYPE_CHECKING:
     from ml.predictor import Predictor
@@ -40,7 +42,13 @@ def _predictor(digest: str) -> Predictor:
 
 
 def send(task: Any, *arguments: str | list[str], expires: float | None = None) -> None:
-    """Send a task whose work is noted in the database: where the broker is away, `watch` sends it again."""
+    """Send a task whose work is noted in the database: where the broker is away, `watch` sends it again.
+
+    What expires is sent again and again. It waits also afterwards, until it is taken: where nobody takes anything the
+    queue ends at its limit.
+    """
+    if expires is not None and metrics.is_full(messages.queue_of(task.name)):
+        return
     try:
         task.apply_async(arguments, expires=expires, retry=False)
     except OperationalError as problem:
@@ -50,8 +58,10 @@ def send(task: Any, *arguments: str | list[str], expires: float | None = None) -
 @shared_task
 def predict(digest: str, image: str, address: str) -> None:
     """Answer what a registered model reads in a 28x28 image (base64 of its 784 bytes)."""
+    began = time.perf_counter()
     try:
         answer = read(_predictor(digest), digest, base64.b64decode(image))
+        metrics.measure(metrics.READING_SECONDS, time.perf_counter() - began)
     except BadArtifact as problem:
         log.error("cannot predict: %s", problem)
         answer = {"error": str(problem)}
@@ -95,12 +105,13 @@ def examine(ids: list[str]) -> None:
 @shared_task
 def watch() -> None:
     """Look after what was left undone: it comes by every few seconds, and what it finds it sends again."""
-    from letters import maps, placing
+    from letters import census, drift, logins, maps, placing
     from letters import retrain as runs
     from letters.examine import examine as look_at
     from letters.examine import unexamined
     from letters.export import stale
 
+    logins.forget()
     runs.resume_stalled()
     for each in stale():
         send(export, str(each), expires=AGAIN)
@@ -110,8 +121,31 @@ def watch() -> None:
     more_to_place = placing.place_missing()
     if placing.lacking("pixels"):
         send(place_pixels, expires=AGAIN)
+    if not metrics.waits("exports"):  # where no trainer runs they would pile up: what expired stays until it is taken
+        if census.is_due():
+            send(take_census, expires=AGAIN)
+        if drift.is_due():
+            send(count_days, expires=AGAIN)
     if len(waiting) == EXAMINED_AT_ONCE or more_to_place:
         send(watch, expires=AGAIN)
+    metrics.watched()
+
+
+@shared_task
+def take_census() -> None:
+    """Count the drawings, where there are so many that nobody waits for it."""
+    from letters import census
+
+    if census.is_due():
+        census.count()
+
+
+@shared_task
+def count_days() -> None:
+    """Count what the days' drawings were read as, for the page on drift."""
+    from letters import drift
+
+    drift.count()
 
 
 @shared_task
@@ -189,3 +223,14 @@ def export(export_id: str) -> None:
     from letters.export import make
 
     make(uuid.UUID(export_id))
+
+
+# --- Retention -----------------------------------------------------------------------------------------------------
+
+
+@shared_task
+def purge() -> None:
+    """Delete what is kept no longer."""
+    from letters import retention
+
+    retention.purge()

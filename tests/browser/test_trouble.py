@@ -74,6 +74,27 @@ def test_an_answer_that_did_not_arrive_is_sent_again_and_stored_once(visitor: Vi
     assert site.count("drawing") == before + 1
 
 
+def test_a_part_that_is_away_is_said_and_the_letter_kept_when_it_is_back(visitor: Visitor, site: Site) -> None:
+    before = site.count("drawing")
+    visitor.consent.check()
+    visitor.draw_and_see(L, "I read an L")
+    away = {"code": "database_unavailable", "message": "the database cannot be reached or written to just now"}
+    intercept(
+        visitor.page,
+        DRAWINGS,
+        lambda route: route.fulfill(status=503, json=away, headers={"Retry-After": "3"}),
+        times=1,
+    )
+    visitor.right.click()
+    visitor.sees("A part of me is away")
+    expect(visitor.detail).to_contain_text("Your L is not kept yet.")
+    assert len(visitor.strokes) == 1
+    assert site.count("drawing") == before
+    visitor.button(AGAIN).click()
+    visitor.sees("Thank you, your L is kept")
+    assert site.count("drawing") == before + 1
+
+
 @pytest.mark.parametrize("reloads", [False, True], ids=["at once", "after a reload"])
 def test_an_answer_whose_receipt_was_lost_is_stored_once(visitor: Visitor, site: Site, reloads: bool) -> None:
     """The server has stored it, and the connection broke before the page heard of it."""

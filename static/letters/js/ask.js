@@ -24,6 +24,6 @@ export function ask({ title, text, yes, no = "Keep it" }) {
 
 export const DELETE_QUESTION = {
   title: "Delete this drawing?",
-  text: "The drawing and all that was made of it are deleted at once and for good. A model that has already learned from it stays as it is; the next ones are made without it.",
+  text: "The drawing and all that was made of it are deleted at once and for good. A model that has already learned from it is marked and stays as it is; the next retraining starts without it.",
   yes: "Delete it",
 };
