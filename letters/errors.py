@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class Refusal(Exception):
     """A request that cannot be done as it is; `message` says what was wrong and what to do."""
@@ -29,11 +31,69 @@ class NoModel(Refusal):
         super().__init__("no model serves yet: run `manage.py register_shipped`", retry_after=30)
 
 
+class DatabaseUnavailable(Refusal):
+    code = "database_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the database cannot be reached or written to just now; your drawing is not lost, try again",
+            retry_after=3,
+        )
+
+
+class StorageUnavailable(Refusal):
+    code = "storage_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("the storage of files cannot be reached just now; try again", retry_after=10)
+
+
 class DrawingNotFound(Refusal):
     code = "not_found"
 
     def __init__(self) -> None:
         super().__init__("there is no such drawing, or the receipt is not its own")
+
+
+class KeyNotFound(Refusal):
+    code = "not_found"
+
+    def __init__(self) -> None:
+        super().__init__("this link is not whole, or none of ours: copy all of it, the part behind the # too")
+
+
+class NothingGiven(Refusal):
+    code = "not_found"
+
+    def __init__(self) -> None:
+        super().__init__("this browser gave nothing, or its cookie is gone: a receipt or the link still leads there")
+
+
+class NotConfirmed(Refusal):
+    code = "not_confirmed"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "nothing was deleted: GET drawings/mine/deletion says what it would mean, and gives the `confirm` to send",
+            field="confirm",
+        )
+
+
+class BadCursor(Refusal):
+    code = "bad_cursor"
+
+    def __init__(self) -> None:
+        super().__init__("this is no cursor of ours: send the `next` of the page before", field="cursor")
+
+
+class ConsentChanged(Refusal):
+    code = "consent_changed"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the words of the consent have changed since this page was loaded: load it again and read them first",
+            field="consent_version",
+        )
 
 
 class ConsentRequired(Refusal):
@@ -85,6 +145,53 @@ class QuotaExceeded(Refusal):
 
     def __init__(self, quota: int, retry_after: int) -> None:
         super().__init__(f"thank you! {quota} letters a day is all we keep of one person", retry_after=retry_after)
+
+
+class TooManyRequests(Refusal):
+    """A network did more than one may; in `_WORDS` stands what, by the quota's name."""
+
+    code = "throttled"
+    _WORDS: ClassVar[dict[str, str]] = {
+        "kept": "{count} letters in {while_} is all that is taken from one network",
+        "contributors": "{count} new contributors in {while_} is all that one network may bring",
+        "pictures": "{count} pictures in {while_} is all that is read for one network; strokes are not counted here",
+        "reports": "{count} reports in {while_} is all that is taken from one network",
+    }
+
+    def __init__(self, name: str, count: int, seconds: int, retry_after: int) -> None:
+        words = self._WORDS.get(name, "too many requests from this network, {count} in {while_} is all it may do")
+        said = words.format(count=count, while_=_in_words(seconds))
+        super().__init__(f"{said}: wait {_in_words(retry_after)}, then try again", retry_after=retry_after)
+
+
+def _in_words(seconds: int) -> str:
+    """61 as 2 minutes."""
+    for unit, length in (("hour", 3600), ("minute", 60), ("second", 1)):
+        if seconds >= length:
+            number = -(-seconds // length)
+            return f"{number} {unit}{'s' if number > 1 else ''}"
+    return "a moment"
+
+
+class LetterNotShown(Refusal):
+    code = "not_found"
+
+    def __init__(self) -> None:
+        super().__init__("there is no such letter in public, or it is there no longer")
+
+
+class BadReport(Refusal):
+    code = "bad_report"
+
+    def __init__(self) -> None:
+        super().__init__("choose what is wrong with this letter", field="reason")
+
+
+class ReportsUncounted(Refusal):
+    code = "reports_uncounted"
+
+    def __init__(self) -> None:
+        super().__init__("reports cannot be taken just now: try again in a minute", retry_after=60)
 
 
 class NothingToLearn(Refusal):
