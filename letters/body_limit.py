@@ -5,16 +5,12 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
-
-# A client that is still sending when the connection closes never reads our answer: take in some of the rest first.
-_DRAIN = 32 * 1024 * 1024
-_CHUNK = 64 * 1024
 
 
 class BodyLimit:
@@ -27,20 +23,17 @@ class BodyLimit:
         limit: int = settings.BODY_LIMIT
         declared = environ.get("CONTENT_LENGTH") or ""
         if declared.isdigit() and int(declared) > limit:
-            return _refuse(environ["wsgi.input"], limit, start_response, left=int(declared))
+            return _refuse(limit, start_response)
         if not declared and "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
             body = environ["wsgi.input"].read(limit + 1)
             if len(body) > limit:
-                return _refuse(environ["wsgi.input"], limit, start_response, left=_DRAIN)
+                return _refuse(limit, start_response)
             environ["wsgi.input"] = io.BytesIO(body)
             environ["CONTENT_LENGTH"] = str(len(body))
         return self._application(environ, start_response)
 
 
-def _refuse(stream: Any, limit: int, start_response: StartResponse, *, left: int) -> list[bytes]:
-    left = min(left, _DRAIN)
-    while left > 0 and (taken := len(stream.read(min(left, _CHUNK)))):
-        left -= taken
+def _refuse(limit: int, start_response: StartResponse) -> list[bytes]:
     answer = json.dumps({"code": "body_too_large", "message": f"a request may have at most {limit} bytes"}).encode()
     start_response(
         "413 Content Too Large",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -49,6 +51,34 @@ def text_bomb() -> bytes:
     """A PNG whose comment unpacks to 8 MB, more than any comment has."""
     comment = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(8 * MEGABYTE), 9))
     return picture()[:33] + comment + picture()[33:]
+
+
+def segment(marker: int, content: bytes) -> bytes:
+    """A segment of a JPEG."""
+    return b"\xff" + bytes([marker]) + struct.pack(">H", len(content) + 2) + content
+
+
+def scan_bomb(scans: int = 100_000, side: int = 2000) -> bytes:
+    """A progressive JPEG of 1.4 MB, each scan of which says of all its blocks that nothing changes, in four bytes.
+
+    To decode a thousand of them takes a second, whatever Pillow's limits are.
+    """
+    blocks = (side // 8) ** 2
+    runs = (32_767, blocks - 32_767)
+    bits = "".join("0" + format(run - 16_384, "014b") for run in runs)
+    unchanged = int(bits.ljust(32, "1"), 2).to_bytes(4, "big").replace(b"\xff", b"\xff\0")
+    one_code = b"\x01" + bytes(15)
+    head = b"\xff\xd8" + segment(0xDB, b"\0" + b"\1" * 64)
+    head += segment(0xC2, struct.pack(">BHHB", 8, side, side, 1) + b"\x01\x11\x00")
+    head += segment(0xC4, b"\x00" + one_code + b"\x00") + segment(0xC4, b"\x10" + one_code + b"\xe0")
+    first = segment(0xDA, b"\x01\x01\x00\x00\x00\x00") + bytes(blocks // 8 + 1)
+    return head + first + scans * (segment(0xDA, b"\x01\x01\x00\x01\x3f\x00") + unchanged) + b"\xff\xd9"
+
+
+def profile_bomb() -> bytes:
+    """A PNG whose colour profile unpacks to 16 MB."""
+    profile = chunk(b"iCCP", b"profile\0\0" + zlib.compress(bytes(16 * MEGABYTE), 9))
+    return picture()[:33] + profile + picture()[33:]
 
 
 def in_format(kind: str) -> bytes:
@@ -142,6 +172,18 @@ def test_a_bad_drawing_is_not_kept_either(site: Site, visitor: Visitor, case: st
 PICTURES: dict[str, tuple[Callable[[], bytes], int, str]] = {
     "a PNG bomb": (png_bomb, 413, "image_too_large"),
     "a PNG with a bomb in its comment": (text_bomb, 400, "image_unreadable"),
+    "a JPEG of a hundred thousand scans": (scan_bomb, 413, "image_too_large"),
+    "a JPEG that says it is huge": (
+        lambda: picture(kind="JPEG").replace(b"\x00\xc8\x00\xc8", b"\xff\xff\xff\xff", 1),
+        413,
+        "image_too_large",
+    ),
+    "a PNG with a bomb for a profile": (profile_bomb, 400, "image_unreadable"),
+    "a PNG with a chunk out of its end": (
+        lambda: picture()[:-12] + struct.pack(">I", 2**31 - 1) + b"tEXt",
+        400,
+        "image_unreadable",
+    ),
     "a PNG of 4.1 megapixels": (lambda: picture(size=(2050, 2000)), 413, "image_too_large"),
     "a PNG cut off": (lambda: picture()[:-200], 400, "image_unreadable"),
     "a PNG of its first bytes": (lambda: picture()[:20], 400, "image_unreadable"),
@@ -164,6 +206,39 @@ def test_a_bad_picture(visitor: Visitor, case: str) -> None:
     field = "strokes" if code == "blank_drawing" else "image"
     refused(visitor.post(PREDICTIONS, files={"image": ("letter.png", content, "image/png")}), status, code, field)
     refused(visitor.post(PREDICTIONS, json={"image": encoded(content)}), status, code, field)
+
+
+def curious() -> dict[str, bytes]:
+    """Files that are a letter, and something else as well, or made of very many parts."""
+    page = b"<html><script>alert(1)</script>"
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("evil.html", page)
+    comments = b"".join(chunk(b"tEXt", b"a\0b") for _ in range(20_000))
+    frames = picture()[:33] + chunk(b"acTL", struct.pack(">II", 1000, 0)) + picture()[33:]
+    return {
+        "a picture and a page": picture() + page,
+        "a picture and an archive": picture() + archive.getvalue(),
+        "a JPEG and a page": picture(kind="JPEG") + page,
+        "a picture with a page in its comment": picture()[:33] + chunk(b"tEXt", b"Comment\0" + page) + picture()[33:],
+        "a picture of 20,000 comments": picture()[:33] + comments + picture()[33:],
+        "a picture that says it has 1,000 frames": frames,
+        "a JPEG of 64 scans and no more": scan_bomb(62),
+    }
+
+
+@pytest.mark.parametrize("case", list(curious()))
+def test_what_is_a_picture_and_more_is_a_picture_alone(visitor: Visitor, case: str) -> None:
+    """Its letter is read; nothing of the file itself is kept or given back. Its name is no path."""
+    answer = visitor.post(PREDICTIONS, files={"image": ("../../<script>.png", curious()[case], "text/html")})
+    if "scans" in case:
+        refused(answer, 422, "blank_drawing", "strokes")
+        return
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["Content-Type"] == "application/json"
+    given_back = base64.b64decode(answer.json()["image"].partition(",")[2])
+    assert b"script" not in given_back
+    assert Image.open(io.BytesIO(given_back)).size == (28, 28)
 
 
 def test_an_upload_without_a_picture(visitor: Visitor) -> None:
