@@ -34,6 +34,8 @@ export function marks(card) {
   const found = [];
   if (card.state !== "pending") found.push(mark(card.state, `rv-state-${card.state}`));
   if (card.decided) found.push(mark(`${card.decided}; it can be decided anew`));
+  for (const { reason, count, answered } of card.reports)
+    found.push(mark(`reported${count > 1 ? ` ${count} times` : ""}: ${reason}${answered ? ", which was answered" : ""}`, answered ? "" : "rv-reported"));
   if (card.duplicate_of) found.push(mark(duplicate(card.duplicate_of), "rv-duplicate"));
   if (card.contributor.held_out) found.push(mark("held out: it judges models and trains none"));
   if (card.source === "import") found.push(mark("imported"));
@@ -60,7 +62,8 @@ export function person({ contributor }) {
 export function inWords(card) {
   const now = card.reads ?? card.read;
   const doubled = card.duplicate_of ? `, ${card.duplicate_of.likeness} duplicate` : "";
-  return `given as ${spoken(card.letter)}, read as ${spoken(now.label)}, ${percent(now.probability)}${doubled}`;
+  const reported = card.reports.some((each) => !each.answered) ? ", reported" : "";
+  return `given as ${spoken(card.letter)}, read as ${spoken(now.label)}, ${percent(now.probability)}${doubled}${reported}`;
 }
 
 const spoken = (letter) => `${letter === letter.toUpperCase() ? "capital" : "small"} ${letter}`;

@@ -17,7 +17,7 @@ const config = JSON.parse($("review-config").textContent);
 const root = $("review");
 const filters = $("filters");
 
-const desk = { cards: [], index: 0, selected: new Set(), waiting: 0, round: 0, isLoading: false, isLast: false };
+const desk = { cards: [], index: 0, selected: new Set(), waiting: 0, moreWait: false, round: 0, isLoading: false, isLast: false };
 const done = []; // what undo takes back, newest last: { cards, decisions: Map of card to decision, job }
 const tiles = new Map();
 
@@ -44,7 +44,7 @@ function wanted() {
   const entered = Object.fromEntries(new FormData(filters));
   const duplicates = { true: true, false: false }[entered.duplicates] ?? null;
   const [contributor, since, until] = [entered.contributor.trim(), entered.since, entered.until].map((each) => each || null);
-  return { ...entered, contributor, since, until, duplicates };
+  return { ...entered, contributor, since, until, duplicates, reported: entered.reported === "true" };
 }
 
 /** Fetch what the desk lacks, and keep what lies there. */
@@ -80,11 +80,12 @@ async function takeNamed(id) {
   }
 }
 
-function take({ cards, lost, waiting }, asked) {
+function take({ cards, lost, waiting, more_wait: moreWait }, asked) {
   const known = new Set(held());
   desk.cards.push(...cards.filter((card) => !known.has(card.id)));
   desk.isLast = cards.length < asked;
   desk.waiting = Math.max(desk.cards.length, waiting - outbox.size);
+  desk.moreWait = moreWait;
   const gone = new Set(lost.filter((id) => !outbox.drawings.includes(id)));
   const left = desk.cards.filter((card) => gone.has(card.id));
   drop(left);
@@ -308,7 +309,7 @@ function render() {
   const card = current();
   const isReady = root.dataset.state !== "loading";
   const mayCome = !isReady || (root.dataset.state === "ready" && !desk.isLast);
-  $("waiting").textContent = isReady ? `${desk.waiting.toLocaleString("en")} waiting` : "";
+  $("waiting").textContent = isReady ? `${desk.moreWait ? "more than " : ""}${desk.waiting.toLocaleString("en")} waiting` : "";
   $("stage").hidden = $("next").hidden = !card;
   $("empty").hidden = Boolean(card) || mayCome;
   $("empty-words").textContent = emptiness();

@@ -1,6 +1,6 @@
 /** The site's API. Every function returns what was asked for or throws an ApiError. */
 
-const BASE = "/api/v1";
+export const BASE = "/api/v1";
 const PATIENCE = 10_000; // ms; the server itself gives up well before
 
 /** A refusal, with the API's code, or "unreachable" when no proper answer came. `retryAfter` is in seconds or null. */
@@ -31,9 +31,9 @@ export function newKey() {
 }
 
 /** Give up when `signal` says so, or after a while. AbortSignal.any is too young to rely on. */
-function patience(signal) {
+function patience(signal, within) {
   const controller = new AbortController();
-  const timer = setTimeout(() => controller.abort(), PATIENCE);
+  const timer = setTimeout(() => controller.abort(), within);
   const abort = () => controller.abort();
   if (signal?.aborted) abort();
   signal?.addEventListener("abort", abort, { once: true });
@@ -46,8 +46,8 @@ function patience(signal) {
   };
 }
 
-export async function request(path, { method = "GET", body, headers = {}, signal } = {}) {
-  const wait = patience(signal);
+export async function request(path, { method = "GET", body, headers = {}, signal, within = PATIENCE } = {}) {
+  const wait = patience(signal, within);
   try {
     const response = await fetch(BASE + path, {
       method,
@@ -82,7 +82,5 @@ export const getDrawing = (id, receipt) => request(`/drawings/${id}`, { headers:
 
 export const deleteDrawing = (id, receipt) =>
   request(`/drawings/${id}`, { method: "DELETE", headers: { "X-Receipt": receipt } });
-
-export const getMine = () => request("/drawings/mine");
 
 export const getMap = () => request("/maps/umap");

@@ -201,7 +201,7 @@ async function answer(character) {
   attempt = attemptFor(attempt, character);
   saveSheet(strokes, attempt);
   try {
-    thank(await keep(attempt, currentReading), strokes);
+    thank(await keep(attempt, currentReading, config.consent_version), strokes);
   } catch (error) {
     isSending = false; // the words below stand beside live buttons
     if (!(error instanceof Superseded)) showSendingTrouble(error, character);

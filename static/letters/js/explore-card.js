@@ -61,9 +61,10 @@ export class Card {
   #actions(points, index) {
     const drawing = drawingOf(points, index);
     const close = button("Close", () => this.onClose());
-    if (!drawing || !this.reviewUrl) return element("div", { className: "row" }, close);
+    if (!drawing) return element("div", { className: "row" }, close);
+    const report = element("a", { className: "button", href: `/samples/${drawing}`, textContent: "Report" });
     const open = element("a", { className: "button", href: `${this.reviewUrl}?drawing=${drawing}`, textContent: "Review it" });
-    return element("div", { className: "row" }, open, close);
+    return element("div", { className: "row" }, ...(this.reviewUrl ? [open] : []), report, close);
   }
 
   /** What a listener hears of point `index`. */

@@ -8,12 +8,12 @@ const STALE_TOKEN = new Set(["token_expired", "token_invalid", "token_unknown_mo
 export const attemptFor = (known, character) => (known?.character === character ? known : { character, key: newKey() });
 
 /**
- * Store `character` for the drawing that `read(isFresh)` has read. Where the token of a reading is stale (expired, or the
+ * Store `character` for the drawing that `read(isFresh)` has read, by the words of the consent that were read. Where the token of a reading is stale (expired, or the
  * model was exchanged), the drawing is read once more and sent again under the same key.
  */
-export async function keep(attempt, read) {
+export async function keep(attempt, read, consentVersion) {
   const send = ({ payload, result }) =>
-    keepDrawing({ ...payload, character: attempt.character, token: result.token, consent: true }, attempt.key);
+    keepDrawing({ ...payload, character: attempt.character, token: result.token, consent: true, consent_version: consentVersion }, attempt.key);
   const reading = await read(false);
   try {
     return await send(reading);

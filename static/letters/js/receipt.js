@@ -1,10 +1,11 @@
 /** The page of a receipt: shows the drawing to whoever holds it, and deletes it. The receipt rides behind the #. */
 
-import { deleteDrawing, getDrawing, getMine } from "./api.js";
+import { deleteDrawing, getDrawing } from "./api.js";
 import { ask, DELETE_QUESTION } from "./ask.js";
 import { $, button, copyLink, element, glyph } from "./dom.js";
 import { fromPayload, schedule } from "./geometry.js";
 import { drawAll, drawStroke, prepare } from "./ink.js";
+import { getMine } from "./mine-api.js";
 import { isCalm } from "./motion.js";
 import { article, date, percent, spoken, stateWords, trouble } from "./words.js";
 
@@ -21,7 +22,7 @@ let stopReplay = () => {};
 async function findReceipt() {
   const fragment = decodeURIComponent(window.location.hash.slice(1));
   if (fragment) return fragment;
-  const { drawings } = await getMine();
+  const { drawings } = await getMine({ limit: 200 });
   return drawings.find((each) => each.id === id)?.receipt ?? "";
 }
 

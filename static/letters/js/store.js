@@ -37,3 +37,9 @@ export function saveSheet(strokes, attempt) {
 /** Whether the wording of the consent that is shown now was agreed to in this browser. */
 export const hasConsent = (version) => read("localStorage", CONSENT) === version;
 export const saveConsent = (version) => write("localStorage", CONSENT, version);
+
+/** Forget all of it, on this page and in this tab. */
+export function forgetAll() {
+  write("sessionStorage", SHEET, null);
+  write("localStorage", CONSENT, null);
+}

@@ -41,6 +41,7 @@ export const guesses = (first, second) => `If it is one: ${first} or ${second}?`
 const TROUBLE = {
   unreachable: ["I cannot be reached", "Your drawing stays on the sheet."],
   inference_unavailable: ["I cannot read just now", "Your drawing stays on the sheet."],
+  database_unavailable: ["A part of me is away", "Your drawing stays on the sheet."],
   no_model: ["I have not learned to read yet", "Your drawing stays on the sheet."],
   throttled: ["That was a lot at once", "Let me catch my breath; your drawing stays."],
   quota_exceeded: ["Thank you, that is enough for today", "I keep only so many letters of one person a day, so that no hand outweighs the others."],
@@ -48,6 +49,7 @@ const TROUBLE = {
   too_many_strokes: ["Those are too many strokes for me", "Clear the sheet and draw it once more, simpler."],
   too_many_points: ["That is too long for me", "Clear the sheet and draw it once more, simpler."],
   body_too_large: ["That is too long for me", "Clear the sheet and draw it once more, simpler."],
+  consent_changed: ["The words beside the box have changed", "Load this page again and read them first; your drawing stays on the sheet."],
   consent_required: ["I may not keep it yet", "Tick the box first: nothing is stored without it."],
 };
 
