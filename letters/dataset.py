@@ -31,7 +31,7 @@ import numpy as np
 from django.conf import settings
 from django.db.models import QuerySet
 
-from letters import consent, datasheet, errors
+from letters import census, consent, datasheet, errors
 from letters.models import Drawing, Export
 from ml.labels import CLASSES, index_of
 
@@ -95,8 +95,12 @@ def selected(selection: str) -> QuerySet[Drawing]:
 
 def withheld(selection: str) -> int:
     """How many drawings of a selection stay here because their contributors agreed to no more than that."""
-    states = SELECTIONS[selection]
-    return Drawing.objects.filter(state__in=states).exclude(consent__in=consent.PUBLISHABLE).count()
+    return census.withheld(SELECTIONS[selection])
+
+
+def publishable(selection: str) -> int:
+    """How many drawings of a selection may go out."""
+    return census.publishable(selected(selection), SELECTIONS[selection])
 
 
 def rows(selection: str, *, strokes: bool = True) -> Iterator[Row]:

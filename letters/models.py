@@ -10,6 +10,8 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils import timezone
 
 from ml.labels import CHARACTERS, CLASSES
 
@@ -45,6 +47,12 @@ class Contributor(models.Model):
 
     class Meta:
         permissions = (("mute_contributor", "Can mute a contributor and let one back in"),)
+        indexes = (
+            models.Index(fields=("-created_at", "-id"), name="contributor_newest"),
+            models.Index(
+                fields=("-created_at", "-id"), condition=Q(muted_at__isnull=False), name="contributor_muted_newest"
+            ),
+        )
 
     def __str__(self) -> str:
         return str(self.id)[:8]
@@ -70,6 +78,9 @@ class ModelVersion(models.Model):
     metrics = models.JSONField(default=dict, editable=False)
     config = models.JSONField(default=dict, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
+    discarded_at = models.DateTimeField(
+        null=True, editable=False, help_text="since when its artefact is no longer in storage; it can serve no more"
+    )
 
     class Meta:
         ordering = ("-number",)
@@ -142,7 +153,9 @@ class Drawing(models.Model):
         NEAR = "near", "near duplicate"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    contributor = models.ForeignKey(Contributor, on_delete=models.CASCADE, related_name="drawings", editable=False)
+    contributor = models.ForeignKey(
+        Contributor, on_delete=models.CASCADE, related_name="drawings", editable=False, db_index=False
+    )  # no index of its own, here and below: another begins with it
     source = models.CharField(max_length=10, choices=Source.choices, default=Source.CANVAS, editable=False)
     character = models.CharField(max_length=1, help_text="the letter as the contributor typed it")
     corrected_character = models.CharField(
@@ -150,12 +163,20 @@ class Drawing(models.Model):
     )
     label = models.CharField(max_length=1, editable=False, help_text="its class, one of 37")
     state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
+    state_since = models.DateTimeField(
+        default=timezone.now,
+        db_default=Now(),  # the release before does not know of it, and keeps drawings until it is restarted
+        editable=False,
+        help_text="when it came to be so",
+    )
     strokes = models.JSONField(editable=False, help_text="empty for an imported picture")
     canvas_width = models.FloatField(editable=False)
     canvas_height = models.FloatField(editable=False)
     image = models.BinaryField(max_length=784, editable=False, help_text="28x28 grey values, derived from the strokes")
     preprocess = models.CharField(max_length=10, editable=False, help_text="version of the recipe that made the image")
-    model = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="drawings", editable=False)
+    model = models.ForeignKey(
+        ModelVersion, on_delete=models.PROTECT, related_name="drawings", editable=False, db_index=False
+    )
     predicted = models.CharField(max_length=1, editable=False, help_text="the class that the model read")
     probability = models.FloatField(editable=False)
     consent = models.CharField(max_length=10, editable=False, help_text="version of the words agreed to")
@@ -168,6 +189,15 @@ class Drawing(models.Model):
     likeness = models.CharField(max_length=10, choices=Likeness.choices, blank=True, editable=False)
     usefulness = models.FloatField(
         default=1.0, editable=False, help_text="0 to 1: how much a review of it is likely to teach; 1 until examined"
+    )
+    examined_by = models.ForeignKey(
+        ModelVersion,
+        on_delete=models.SET_NULL,
+        null=True,
+        editable=False,
+        related_name="+",
+        db_index=False,
+        help_text="the model of its examination, here as well so that an index finds what is left to examine",
     )
     revision = models.PositiveIntegerField(default=0, editable=False, help_text="how many decisions changed it")
     claimed_by = models.ForeignKey(
@@ -202,6 +232,26 @@ class Drawing(models.Model):
             models.Index(fields=("state", "label", "-created_at"), name="drawing_samples"),
             models.Index(fields=("state", "-usefulness", "id"), name="drawing_most_useful"),
             models.Index(fields=("image_hash",), name="drawing_same_image"),
+            models.Index(fields=("state", "-created_at", "-id"), name="drawing_of_state"),
+            models.Index(fields=("model", "-created_at", "-id"), name="drawing_of_model"),
+            models.Index(fields=("state", "contributor", "label"), name="drawing_counted"),
+            models.Index(fields=("consent", "state"), name="drawing_agreed"),
+            models.Index(fields=("examined_by", "state"), name="drawing_to_examine"),
+            # one in so many: without these, whoever asks for them reads all that is newer
+            # with the contributor in it: who is held out is left out without a look at the rows
+            models.Index(
+                fields=("label", "id", "contributor"), condition=Q(state="approved"), name="drawing_by_chance"
+            ),
+            models.Index(
+                fields=("label", "-state_since", "id", "contributor"),
+                condition=Q(state="approved"),
+                name="drawing_approved_lately",
+            ),
+            models.Index(fields=("-state_since",), condition=Q(state="approved"), name="drawing_lately_of_all"),
+            models.Index(
+                fields=("-created_at", "-id"), condition=Q(duplicate_of__isnull=False), name="drawing_duplicates"
+            ),
+            models.Index(fields=("-created_at", "-id"), condition=Q(source="import"), name="drawing_imported"),
         )
         permissions = (("review_drawing", "Can review drawings"),)
 
@@ -249,6 +299,7 @@ class Decision(models.Model):
         REJECT = "reject", "rejected"
         RELABEL = "relabel", "relabelled and approved"
         UNDO = "undo", "undone"
+        REPORT = "report", "reported: back to review"
 
     class Reason(models.TextChoices):
         NOT_A_LETTER = "not_a_letter", "not a letter"
@@ -258,7 +309,9 @@ class Decision(models.Model):
         DUPLICATE = "duplicate", "duplicate"
 
     drawing = models.ForeignKey(Drawing, on_delete=models.CASCADE, related_name="decisions")
-    reviewer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    reviewer = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+", db_index=False
+    )
     actor = models.CharField(max_length=150, help_text="the reviewer's name, also when the account is gone")
     action = models.CharField(max_length=10, choices=Action.choices)
     old_state = models.CharField(max_length=10, choices=Drawing.State.choices)
@@ -273,10 +326,17 @@ class Decision(models.Model):
 
     class Meta:
         ordering = ("-created_at", "-id")
-        indexes = (models.Index(fields=("reviewer", "-created_at"), name="decision_of_reviewer"),)
+        indexes = (
+            models.Index(fields=("reviewer", "-created_at"), name="decision_of_reviewer"),
+            models.Index(fields=("-created_at", "-id"), name="decision_newest"),
+            models.Index(fields=("actor", "-created_at", "-id"), name="decision_of_actor"),
+            models.Index(
+                fields=("reason", "-created_at", "-id"), condition=~Q(reason=""), name="decision_for_a_reason"
+            ),
+        )
         constraints = (
             models.CheckConstraint(
-                condition=Q(action__in=("approve", "reject", "relabel", "undo")), name="decision_action_known"
+                condition=Q(action__in=("approve", "reject", "relabel", "undo", "report")), name="decision_action_known"
             ),
             models.CheckConstraint(condition=~Q(action="reject") | ~Q(reason=""), name="decision_rejection_has_reason"),
         )
@@ -285,8 +345,75 @@ class Decision(models.Model):
         return f"{self.get_action_display()} by {self.actor}"
 
 
+class Withdrawal(models.Model):
+    """A drawing that was taken back: its random id, and when. By it one knows which models learned from it, and keeps
+    it out of a site that is restored from a backup."""
+
+    id = models.UUIDField(primary_key=True, editable=False, help_text="of the drawing that is gone")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-created_at", "id")
+        indexes = (models.Index(fields=("created_at",), name="withdrawal_since"),)
+
+    def __str__(self) -> str:
+        return str(self.id)[:8]
+
+
+class Purge(models.Model):
+    """What was deleted because its time was over: when, and how much of what. Numbers only."""
+
+    counts = models.JSONField(default=dict, editable=False, help_text="how much of each kind")
+    message = models.TextField(blank=True, editable=False, help_text="what could not be deleted, in words")
+    created_at = models.DateTimeField(auto_now_add=True, help_text="when it began")
+    finished_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        ordering = ("-created_at", "-id")
+
+    def __str__(self) -> str:
+        return f"{self.created_at:%Y-%m-%d %H:%M}"
+
+
+class Report(models.Model):
+    """Somebody says that a letter which is public should not be. It needs no account, and counts once."""
+
+    class Reason(models.TextChoices):
+        OFFENSIVE = "offensive", "it is offensive"
+        PERSONAL = "personal", "it says who somebody is"
+        NOT_A_LETTER = "not_a_letter", "it is no letter"
+        WRONG_LETTER = "wrong_letter", "it is another letter"
+        OTHER = "other", "something else is wrong with it"
+
+    drawing = models.ForeignKey(Drawing, on_delete=models.CASCADE, related_name="reports", db_index=False)
+    reporter = models.CharField(
+        max_length=64, help_text="a keyed hash of who reported it and of the drawing: it says nothing else"
+    )
+    reason = models.CharField(max_length=20, choices=Reason.choices)
+    weighs = models.BooleanField(
+        help_text="the first of its network within an hour: it may take the letter out of view"
+    )
+    decision = models.ForeignKey(
+        Decision,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="reports",
+        help_text="what a reviewer decided about it; none while it waits",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-created_at", "-id")
+        indexes = (models.Index(fields=("drawing",), condition=Q(decision=None), name="report_waits"),)
+        constraints = (models.UniqueConstraint(fields=("drawing", "reporter"), name="report_counts_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.get_reason_display()} ({str(self.drawing_id)[:8]})"
+
+
 class Policy(models.Model):
-    """The one row with what maintainers set: what is learned from, when, and what a model must prove to serve."""
+    """The one row with what maintainers set: what is learned from, when, what a model must prove to serve, and how long
+    what is kept."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
     retrain_after = models.PositiveIntegerField(
@@ -328,6 +455,26 @@ class Policy(models.Model):
         default=False,
         help_text="Fit the UMAP map anew after each promotion; else only after one that changed more than the last"
         " layer.",
+    )
+    rejected_days = models.PositiveIntegerField(
+        default=365, help_text="Delete a rejected drawing so many days after the decision; 0 for never."
+    )
+    pending_days = models.PositiveIntegerField(
+        default=0, help_text="Delete a drawing that nobody reviewed within so many days; 0 for never."
+    )
+    drawings_days = models.PositiveIntegerField(
+        default=0, help_text="Delete any drawing so many days after it was given; 0 for never."
+    )
+    exports_days = models.PositiveIntegerField(
+        default=90, help_text="Delete the file of an export so many days after it was made; 0 for never."
+    )
+    models_days = models.PositiveIntegerField(
+        default=180,
+        help_text="Delete the files of a model that does not serve after so many days, if it never served or learned"
+        " from drawings that were withdrawn; 0 for never.",
+    )
+    log_days = models.PositiveIntegerField(
+        default=365, help_text="Delete the admin's log of what staff did after so many days; 0 for never."
     )
 
     class Meta:
@@ -581,7 +728,7 @@ class LetterMap(models.Model):
 class MapPoint(models.Model):
     """Where a collected drawing lies on a map. It goes with the drawing, at once and from every map."""
 
-    map = models.ForeignKey(LetterMap, on_delete=models.CASCADE, related_name="points")
+    map = models.ForeignKey(LetterMap, on_delete=models.CASCADE, related_name="points", db_index=False)
     drawing = models.ForeignKey(Drawing, on_delete=models.CASCADE, related_name="map_points")
     x = models.FloatField(help_text="-1 to 1")
     y = models.FloatField(help_text="-1 to 1")
@@ -592,3 +739,37 @@ class MapPoint(models.Model):
 
     def __str__(self) -> str:
         return f"{self.drawing_id} on {self.map_id}"
+
+
+class Census(models.Model):
+    """The one row with how many drawings there are of each kind, as counted a while ago: for pages of a site that has
+    so many that counting them takes time."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    kinds = models.JSONField(default=list, help_text="state, label, held out, muted, and the number of these")
+    withheld = models.JSONField(default=dict, help_text="by state: those that may not be published")
+    contributors = models.PositiveIntegerField(default=0, help_text="who have given a drawing")
+    seconds = models.FloatField(default=0, help_text="that it took to count")
+    counted_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "census"
+        constraints = (models.CheckConstraint(condition=Q(id=1), name="census_one_row"),)
+
+    def __str__(self) -> str:
+        return f"as of {self.counted_at:%Y-%m-%d %H:%M}"
+
+
+class DriftDay(models.Model):
+    """How the drawings that were kept on a day had been read, version by version: counts alone, made anew now and then,
+    so that what is withdrawn leaves them too."""
+
+    day = models.DateField(primary_key=True, editable=False)
+    versions = models.JSONField(default=dict, help_text="by number of the version, see letters/drift.py")
+    counted_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-day",)
+
+    def __str__(self) -> str:
+        return f"{self.day}"

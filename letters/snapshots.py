@@ -1,4 +1,9 @@
-"""What a retraining learns from and is judged by: approved drawings, those of held-out contributors apart."""
+"""What a retraining learns from and is judged by: approved drawings, those of held-out contributors apart.
+
+Of a class with very many drawings it is a sample: those that were approved last, and others by chance. Ids are random,
+so the first so many of a class in their order are a fair sample of it, a reservoir that an index finds and that only
+a new drawing with a smaller id changes.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from django.conf import settings
 from django.db.models import QuerySet
 
 from letters.models import Drawing
@@ -20,6 +26,8 @@ if TYPE_CHECKING:
     from ml.gate import Holdout
 
 Bytes = npt.NDArray[np.uint8]
+
+JUDGING_PER_CLASS = 200  # of those who are held out; more would tell little and delay each verdict
 
 
 def learnable() -> QuerySet[Drawing]:
@@ -36,8 +44,20 @@ def holdout() -> Holdout:
     """The images and labels that judge."""
     from ml.gate import Holdout
 
-    rows = list(judging().order_by("pk").values_list("image", "label"))
+    chosen = [pk for ids in sampled(judging(), newest=0, by_chance=JUDGING_PER_CLASS).values() for pk in ids]
+    rows = list(Drawing.objects.filter(pk__in=chosen).order_by("pk").values_list("image", "label"))
     return Holdout(images_of([bytes(image) for image, _ in rows]), labels_of([label for _, label in rows]))
+
+
+def sampled(approved: QuerySet[Drawing], *, newest: int, by_chance: int) -> dict[str, set[uuid.UUID]]:
+    """Of each class the ids of so many drawings that were approved last, and so many by chance; all where there are no
+    more than these. `approved` are some of the approved drawings."""
+    found = {}
+    for label in CLASSES:
+        of_class = approved.filter(label=label)
+        lately = of_class.order_by("-state_since", "id").values_list("pk", flat=True)[:newest] if newest else ()
+        found[label] = {*lately, *of_class.order_by("id").values_list("pk", flat=True)[:by_chance]}
+    return found
 
 
 @dataclass(frozen=True)
@@ -49,9 +69,11 @@ class Snapshot:
 
     @classmethod
     def take(cls) -> Snapshot:
-        """Of this moment."""
-        rows = sorted(learnable().values_list("pk", "label"))
-        return cls([pk for pk, _ in rows], [label for _, label in rows])
+        """Of this moment: LEARNED_PER_CLASS of each class at most, half of them those that were approved last."""
+        newest = settings.LEARNED_PER_CLASS // 2
+        found = sampled(learnable(), newest=newest, by_chance=settings.LEARNED_PER_CLASS - newest)
+        rows = sorted((pk.int, pk, label) for label, ids in found.items() for pk in ids)
+        return cls([pk for _, pk, _ in rows], [label for _, _, label in rows])
 
     @property
     def digest(self) -> str:
@@ -71,9 +93,9 @@ class Snapshot:
         return b"".join(each.bytes for each in self.ids)
 
 
-def unpacked(ids: bytes) -> set[uuid.UUID]:
-    """The ids that a snapshot packed."""
-    return {uuid.UUID(bytes=ids[at : at + 16]) for at in range(0, len(ids), 16)}
+def packed_ids(ids: bytes) -> set[bytes]:
+    """The ids that a snapshot packed, 16 bytes each."""
+    return {ids[at : at + 16] for at in range(0, len(ids), 16)}
 
 
 def images_of(images: Sequence[bytes]) -> Bytes:

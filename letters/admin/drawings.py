@@ -8,14 +8,14 @@ from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
-from django.db.models import Count, F, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models import Count, F, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from letters import collect, review
-from letters.admin.base import ReadOnlyAdmin
+from letters import privacy, review
+from letters.admin.keyset import KeysetAdmin, begins
 from letters.models import Contributor, Decision, Drawing
 from letters.serializers import data_url
 from ml.labels import CLASSES
@@ -53,7 +53,7 @@ class ClassFilter(admin.SimpleListFilter):
         return queryset.filter(label=self.value()) if self.value() else queryset
 
 
-class _YesOrNoFilter(admin.SimpleListFilter):
+class YesOrNoFilter(admin.SimpleListFilter):
     """Rows in which a field has a value, or has none."""
 
     field: str
@@ -67,13 +67,13 @@ class _YesOrNoFilter(admin.SimpleListFilter):
         return queryset.filter(**{f"{self.field}__isnull": self.value() == "no"})
 
 
-class DuplicateFilter(_YesOrNoFilter):
+class DuplicateFilter(YesOrNoFilter):
     """Drawings that repeat another."""
 
     title, parameter_name, field = "duplicate", "duplicate", "duplicate_of"
 
 
-class MutedFilter(_YesOrNoFilter):
+class MutedFilter(YesOrNoFilter):
     """Contributors whose drawings stay out of the queue."""
 
     title, parameter_name, field = "muted", "muted", "muted_at"
@@ -90,7 +90,7 @@ def _rejection(reason: Decision.Reason) -> BulkAction:
     return reject
 
 
-class WithDecisionsAdmin(ReadOnlyAdmin):
+class WithDecisionsAdmin(KeysetAdmin):
     """Rows with which the decisions about them go, though nobody may delete a decision by itself."""
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
@@ -106,10 +106,8 @@ class DrawingAdmin(WithDecisionsAdmin):
     list_display_links = ("thumbnail", "letter")
     list_filter = ("state", WasRightFilter, DuplicateFilter, "source", ClassFilter, "model", "created_at")
     list_select_related = ("contributor",)
-    list_per_page = 50
-    search_fields = ("character__exact", "label__exact", "id", "contributor__id")
-    search_help_text = "A letter, the id of a drawing or of a contributor."
-    show_full_result_count = False
+    search_fields = ("label", "character", "id", "contributor")  # as found_by says
+    search_help_text = "A letter, or how the id of a drawing or of a contributor begins."
     actions = ("approve", *(_rejection(reason) for reason in Decision.Reason))
     fields = (
         "replay",
@@ -142,14 +140,19 @@ class DrawingAdmin(WithDecisionsAdmin):
         is_list = match is not None and (match.url_name or "").endswith("changelist")
         return shown.defer("strokes") if is_list else shown
 
+    def found_by(self, words: str) -> Q:
+        if len(words) == 1:
+            return Q(character=words) | Q(label=words)
+        return begins("id", words) | begins("contributor_id", words)
+
     def has_review_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("letters.review_drawing"))
 
     def delete_model(self, request: HttpRequest, obj: Drawing) -> None:
-        collect.delete_drawings([obj.pk])
+        privacy.delete_drawings([obj.pk])
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Drawing]) -> None:
-        collect.delete_drawings(list(queryset.values_list("pk", flat=True)))
+        privacy.delete_drawings(list(queryset.values_list("pk", flat=True)))
 
     @admin.action(description="Approve: show them, learn from them", permissions=["review"])
     def approve(self, request: HttpRequest, drawings: QuerySet[Drawing]) -> None:
@@ -173,7 +176,7 @@ class DrawingAdmin(WithDecisionsAdmin):
             drawing.letter,
         )
 
-    @admin.display(description="letter", ordering="label")
+    @admin.display(description="letter")
     def letter(self, drawing: Drawing) -> str:
         return drawing.letter
 
@@ -189,7 +192,7 @@ class DrawingAdmin(WithDecisionsAdmin):
             drawing.canvas_height,
         )
 
-    @admin.display(description="the model read", ordering="probability")
+    @admin.display(description="the model read")
     def read_as(self, drawing: Drawing) -> SafeString:
         return format_html(
             '<span class="{}">{} {}, {} %</span>',
@@ -219,7 +222,7 @@ class DrawingAdmin(WithDecisionsAdmin):
     def useful(self, drawing: Drawing) -> str:
         return f"{drawing.usefulness:.2f} of 1"
 
-    @admin.display(description="arrived", ordering="created_at")
+    @admin.display(description="arrived")
     def arrived(self, drawing: Drawing) -> str:
         return f"{drawing.created_at:%Y-%m-%d %H:%M}"
 
@@ -240,8 +243,8 @@ class ContributorAdmin(WithDecisionsAdmin):
 
     list_display = ("name", "drawn", "approved", "rejected", "use", "muted", "arrived")
     list_filter = ("held_out", MutedFilter)
-    search_fields = ("id",)
-    search_help_text = "The id of a contributor."
+    search_fields = ("id",)  # as found_by says
+    search_help_text = "How the id of a contributor begins."
     actions = ("mute", "let_back_in")
     fields = ("id", "drawn", "approved", "rejected", "held_out", "muted_at", "created_at")
 
@@ -257,10 +260,23 @@ class ContributorAdmin(WithDecisionsAdmin):
         )
         return counted
 
+    def found_by(self, words: str) -> Q:
+        return begins("id", words)
+
+    def delete_model(self, request: HttpRequest, obj: Contributor) -> None:
+        privacy.forget(obj.pk)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Contributor]) -> None:
+        for pk in list(queryset.values_list("pk", flat=True)):
+            privacy.forget(pk)
+
     def has_mute_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("letters.mute_contributor"))
 
-    @admin.action(description="Mute: keep what they send out of the review queue", permissions=["mute"])
+    @admin.action(
+        description="Mute: keep what they send out of the review queue, and what was approved out of view",
+        permissions=["mute"],
+    )
     def mute(self, request: HttpRequest, contributors: QuerySet[Contributor]) -> None:
         self.message_user(request, f"{review.mute(contributors, by=request.user.get_username())} muted.")
 
@@ -268,46 +284,45 @@ class ContributorAdmin(WithDecisionsAdmin):
     def let_back_in(self, request: HttpRequest, contributors: QuerySet[Contributor]) -> None:
         self.message_user(request, f"{review.unmute(contributors, by=request.user.get_username())} let back in.")
 
-    @admin.display(description="drawings", ordering="drawn")
+    @admin.display(description="drawings")
     def drawn(self, contributor: Any) -> SafeString:
         address = reverse("admin:letters_drawing_changelist") + f"?contributor__id__exact={contributor.pk}"
         return format_html('<a href="{}">{}</a>', address, contributor.drawn or 0)
 
-    @admin.display(ordering="approved")
     def approved(self, contributor: Any) -> int:
         return contributor.approved or 0
 
-    @admin.display(ordering="rejected")
     def rejected(self, contributor: Any) -> int:
         return contributor.rejected or 0
 
-    @admin.display(description="contributor", ordering="id")
+    @admin.display(description="contributor")
     def name(self, contributor: Contributor) -> str:
         return str(contributor)
 
-    @admin.display(description="use", ordering="held_out")
+    @admin.display(description="use")
     def use(self, contributor: Contributor) -> str:
         return "judges models" if contributor.held_out else "trains models"
 
-    @admin.display(ordering="muted_at")
     def muted(self, contributor: Contributor) -> str:
         return f"since {contributor.muted_at:%Y-%m-%d}" if contributor.muted_at else ""
 
-    @admin.display(description="since", ordering="created_at")
+    @admin.display(description="since")
     def arrived(self, contributor: Contributor) -> str:
         return f"{contributor.created_at:%Y-%m-%d %H:%M}"
 
 
 @admin.register(Decision)
-class DecisionAdmin(ReadOnlyAdmin):
+class DecisionAdmin(KeysetAdmin):
     """Who decided what, when and why. Nobody alters it."""
 
     list_display = ("created_at", "actor", "action", "reason", "was", "became", "drawing")
     list_filter = ("action", "reason", "created_at")
     list_select_related = ("drawing",)
-    search_fields = ("actor", "drawing__id")
-    search_help_text = "The name of a reviewer or the id of a drawing."
-    show_full_result_count = False
+    search_fields = ("actor", "drawing")  # as found_by says
+    search_help_text = "The name of a reviewer, or how the id of a drawing begins."
+
+    def found_by(self, words: str) -> Q:
+        return Q(actor=words) | begins("drawing_id", words)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

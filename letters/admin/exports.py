@@ -61,7 +61,7 @@ class ExportAdmin(ReadOnlyAdmin):
             "media": self.media,
             "formats": [(format, format.label, words) for format, words in FORMATS],
             "exports": Export.objects.all()[:SHOWN],
-            "drawings": dataset.selected(export.SELECTION).count(),
+            "drawings": dataset.publishable(export.SELECTION),
             "withheld": dataset.withheld(export.SELECTION),
             "may_export": may_export(request),
             "may_delete": self.has_delete_permission(request),

@@ -27,12 +27,18 @@ LABELS = {
     "holdout_minimum": "Fewest drawings to judge by",
     "maps_after": "After so many new drawings",
     "maps_follow": "UMAP after each promotion",
+    "rejected_days": "Rejected drawings, in days",
+    "pending_days": "Drawings that nobody reviews",
+    "drawings_days": "Drawings at all",
+    "exports_days": "Files of exports",
+    "models_days": "Files of models that do not serve",
+    "log_days": "The log of what staff did",
 }
 
 
 @admin.register(Policy)
 class PolicyAdmin(_ModelAdmin):
-    """How this site learns: when by itself, from how much of whom, and what a model must prove."""
+    """How this site learns: when by itself, from how much of whom, to prove what; and how long it keeps what."""
 
     change_form_template = "admin/letters/policy_form.html"
     fieldsets = (
@@ -43,6 +49,21 @@ class PolicyAdmin(_ModelAdmin):
             {"fields": ("promote_passed", "significance", "class_loss", "holdout_minimum")},
         ),
         ("When the maps are made anew by themselves", {"fields": ("maps_after", "maps_follow")}),
+        (
+            "How long what is kept",
+            {
+                "fields": (
+                    "rejected_days",
+                    "pending_days",
+                    "drawings_days",
+                    "exports_days",
+                    "models_days",
+                    "log_days",
+                ),
+                "description": "A purge sees to it every night; it cannot be taken back. The privacy page says what"
+                " stands here. `manage.py purge --dry-run` says what would go.",
+            },
+        ),
     )
 
     class Media:
@@ -64,7 +85,7 @@ class PolicyAdmin(_ModelAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        by_the_clock = [f"letters.tasks.{name}" for name in ("retrain_on_schedule", "make_maps_on_schedule")]
+        by_the_clock = [f"letters.tasks.{name}" for name in ("retrain_on_schedule", "make_maps_on_schedule", "purge")]
         tasks = PeriodicTask.objects.filter(task__in=by_the_clock).order_by("-task").select_related("crontab")
         context = {
             "title": "How this site learns",

@@ -17,7 +17,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from letters import retrain, snapshots
+from letters import census, retrain, snapshots
 from letters.admin.base import ReadOnlyAdmin
 from letters.errors import Refusal, RunNotFound
 from letters.models import Serving, TrainingRun
@@ -43,7 +43,11 @@ class TrainingRunAdmin(ReadOnlyAdmin):
         return False
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        return super().get_queryset(request).defer("drawing_ids", "log", "verdict")
+        return (
+            super()
+            .get_queryset(request)
+            .defer("drawing_ids", "log", "verdict", "candidate__metrics", "candidate__config")
+        )
 
     def get_urls(self) -> list[URLPattern]:
         own = [
@@ -55,13 +59,13 @@ class TrainingRunAdmin(ReadOnlyAdmin):
     # --- Pages
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        learnable = snapshots.learnable().count()
+        learnable = census.learnable(snapshots.learnable())
         context = {
             "title": "Retraining",
             "may_train": may_train(request),
             "learnable": learnable,
             "fresh": retrain.approved_since_the_last(),
-            "judging": snapshots.judging().count(),
+            "judging": census.judging(snapshots.judging()),
             "modes": retrain.MODES,
         }
         return super().changelist_view(request, context | (extra_context or {}))

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from letters import registry
+from letters import influence, registry
 from letters.admin.base import ReadOnlyAdmin
 from letters.admin.runs import sentence
 from letters.errors import Refusal
@@ -63,6 +63,7 @@ class ModelVersionAdmin(ReadOnlyAdmin):
             "serving": serving,
             "run": run,
             "tests": tests_of(run.verdict if run else None),
+            "withdrawn": influence.withdrawn_from(model),
             "may_promote": request.user.has_perm("letters.promote_modelversion"),
             "label": f"Roll back to {model}" if earlier else f"Let {model} serve",
             "reason": f"rolled back from {serving.model}" if earlier and serving else "passed the gate",
