@@ -137,6 +137,9 @@ class DrawingRequestSerializer(StrokesRequestSerializer):
     character = serializers.ChoiceField(choices=CHARACTERS)
     token = StrictTextField(max_length=2048)
     consent = serializers.BooleanField()
+    consent_version = StrictTextField(
+        max_length=10, required=False, default="", help_text="Of the words that were agreed to, to be sure of them."
+    )
 
     def validate_consent(self, value: bool) -> bool:
         if not isinstance(self.initial_data.get("consent"), bool):
@@ -170,13 +173,6 @@ class FullDrawingSerializer(OwnDrawingSerializer):
 
     strokes = StrokesField()
     canvas = CanvasSerializer()
-
-
-class OwnDrawingsSerializer(serializers.Serializer[Any]):
-    """The newest drawings of this browser's contributor."""
-
-    drawings = OwnDrawingSerializer(many=True)
-    total = serializers.IntegerField(help_text="All of them, also those beyond the newest.")
 
 
 class ModelSerializer(ModelReferenceSerializer):

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import render
+from django.template import loader
 from django.urls import reverse
-from django.views import defaults
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 
-from letters import consent, contributors, health
-from letters.models import Contributor, Drawing, LetterMap, Serving
+from letters import census, consent, contributors, outages
+from letters.models import LetterMap, Serving
 from letters.serializers import png
+from letters.showing import public
 from ml.labels import CHARACTERS, CLASSES
 from ml.preprocess import MAX_POINTS, MAX_STROKES
+from webapp.logs import request_id
 
 SAMPLES_PER_CLASS = 48
 MAP_SPACES = {"features": "What the model sees", "pixels": "Pixels"}
@@ -35,7 +37,7 @@ def site(request: HttpRequest) -> dict[str, Any]:
     version, accuracy = serving or (None, None)
     return {
         "site": {
-            "collected": Drawing.objects.exclude(state=Drawing.State.REJECTED).count(),
+            "collected": census.collected(),
             "model_version": version,
             "model_accuracy": accuracy,
         }
@@ -53,22 +55,21 @@ def draw(request: HttpRequest) -> HttpResponse:
         "limits": {"strokes": MAX_STROKES, "points": MAX_POINTS, "bytes": settings.STROKES_LIMIT},
     }
     response = render(request, "draw.html", {"page_config": config, "consent_words": consent.words_now()})
-    if contributors.known(request) is None:
-        contributors.remember(response, uuid.uuid4())
+    contributors.remember(request, response, contributors.known(request) or uuid.uuid4())
     return response
 
 
 @require_safe
 def samples(request: HttpRequest) -> HttpResponse:
     """Approved letters, by class."""
-    approved = Drawing.objects.filter(state=Drawing.State.APPROVED)
-    counts = dict(approved.order_by().values_list("label").annotate(count=Count("pk")))
+    approved = public()
+    counts = census.public_by_label(approved)
     groups = [
         {
             "label": label,
             "count": counts[label],
             "drawings": [
-                {"letter": each.letter, "image_url": f"/samples/{each.pk}.png"}
+                {"letter": each.letter, "url": f"/samples/{each.pk}"}
                 for each in approved.filter(label=label).only("character", "corrected_character")[:SAMPLES_PER_CLASS]
             ],
         }
@@ -81,10 +82,10 @@ def samples(request: HttpRequest) -> HttpResponse:
 @require_safe
 def sample_image(request: HttpRequest, drawing_id: uuid.UUID) -> HttpResponse:
     """The image of an approved letter; no other is shown to the public."""
-    image = Drawing.objects.filter(pk=drawing_id, state=Drawing.State.APPROVED).values_list("image", flat=True).first()
+    image = public().filter(pk=drawing_id).values_list("image", flat=True).first()
     if image is None:
         raise Http404
-    return HttpResponse(png(bytes(image)), "image/png", headers={"Cache-Control": "private, max-age=60"})
+    return HttpResponse(png(bytes(image)), "image/png", headers={"Cache-Control": "private, max-age=30"})
 
 
 @require_safe
@@ -122,8 +123,8 @@ def about(request: HttpRequest) -> HttpResponse:
             "consent_words": consent.words_now(),
             "licence": settings.DATA_LICENCE,
             "holdout_share": settings.HOLDOUT_SHARE,
-            "collected": Drawing.objects.exclude(state=Drawing.State.REJECTED).count(),
-            "contributors": Contributor.objects.filter(drawings__isnull=False).distinct().count(),
+            "collected": census.collected(),
+            "contributors": census.contributors(),
         },
     )
 
@@ -167,22 +168,6 @@ def _operations() -> list[dict[str, Any]]:
     ]
 
 
-@require_safe
-@never_cache
-def healthz(request: HttpRequest) -> HttpResponse:
-    """The process lives."""
-    return JsonResponse({"status": "ok"})
-
-
-@require_safe
-@never_cache
-def readyz(request: HttpRequest) -> HttpResponse:
-    """200 once everything that a visitor needs is there, else 503 with what is missing."""
-    found = health.checks()
-    ready = all(state == "ok" for state in found.values())
-    return JsonResponse({"ready": ready, "checks": found}, status=200 if ready else 503)
-
-
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """404, as JSON under /api/."""
     if request.path.startswith("/api/v1/"):
@@ -191,8 +176,14 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500, as JSON under /api/. What went wrong is in the log, and is nobody else's."""
+    """500, as JSON under /api/; 503 where it will pass. What went wrong is in the log, and is nobody else's."""
+    away = outages.refusal_of(sys.exc_info()[1])
+    if away is not None:
+        page = HttpResponse(loader.render_to_string("503.html"), status=503)
+        page["Retry-After"] = str(away.retry_after)
+        return page
     if request.path.startswith("/api/v1/"):
-        message = "something broke on the server, and it is noted: try again in a minute"
+        message = f"something broke on the server, and it is noted as {request_id()}: try again in a minute"
         return JsonResponse({"code": "server_error", "message": message}, status=500)
-    return defaults.server_error(request)  # with nothing of the database in it, which may be what broke
+    # with nothing of the database in it, which may be what broke
+    return HttpResponse(loader.render_to_string("500.html", {"request_id": request_id()}), status=500)

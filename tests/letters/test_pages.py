@@ -12,7 +12,7 @@ from ml.preprocess import image_from_strokes
 from tests.letters.visitor import LETTERS, Visitor, Z
 from tests.running import Site
 
-PAGES = ["/", "/samples", "/model/", "/about", "/mine", "/api/", f"/drawings/{uuid.UUID(int=0)}"]
+PAGES = ["/", "/samples", "/model/", "/about", "/privacy", "/mine", "/api/", f"/drawings/{uuid.UUID(int=0)}"]
 POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
@@ -69,6 +69,7 @@ def test_all_that_a_page_loads_is_there(visitor: Visitor, path: str) -> None:
 
 @pytest.mark.parametrize("path", PAGES)
 def test_every_link_of_a_page_leads_somewhere(visitor: Visitor, path: str) -> None:
+    visitor.keep()  # only who has given something is offered the file of it
     for address in set(re.findall(r'<a\b[^>]*href="(/[^"#]*)', visitor.get(path).text)):
         assert visitor.get(address).status_code in (200, 302), address
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import schemathesis
+from django.core.management import call_command
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
@@ -24,11 +27,13 @@ READ = [
     ("get", path)
     for path in ("drawings/mine", "drawings/{drawing_id}", "maps/umap", "models", "models/current", "models/{number}")
 ]
+READ += [("get", path) for path in ("drawings/mine/file", "drawings/mine/deletion")]
 READ += [("get", path) for path in ("training-runs", "training-runs/{run_id}", "deployments")]
 READ += [("get", path) for path in ("maps", "maps/{method}", "maps/{map_id}/emnist", "maps/{map_id}/collected")]
 READ += [("get", path) for path in ("maps/{map_id}/sheets/{number}", "maps/{map_id}/{name}")]
 READ += [("get", path) for path in ("emnist/summary", "emnist/{kind}/{label}.png")]
 WRITE = [("post", "predictions"), ("post", "drawings"), ("delete", "drawings/{drawing_id}")]
+WRITE += [("post", "drawings/mine/deletion")]
 WRITE += [("post", path) for path in ("training-runs", "training-runs/{run_id}/cancel", "models/{number}/promote")]
 STAFF_READ = [("get", path) for path in ("exports", "exports/{export_id}", "maps/jobs/{map_id}")]
 STAFF_WRITE = [("post", f"review/{path}") for path in ("cards", "release", "decisions", "decisions/bulk", "undo")]
@@ -73,6 +78,18 @@ def test_every_address_is_described(visitor: Visitor) -> None:
     described = {path.removeprefix("/api/v1/") for path in visitor.get("/api/v1/schema/").json()["paths"]}
     addresses = {re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", str(each.pattern)) for each in urls.api_v1}
     assert described == addresses - {"schema/"}
+
+
+def test_it_is_whole_and_no_name_in_it_is_a_matter_of_chance(tmp_path: Path) -> None:
+    """Programs that are generated from it call their types by these names."""
+    file = tmp_path / "schema.json"
+    call_command("spectacular", "--validate", "--fail-on-warn", "--format", "openapi-json", "--file", str(file))
+    names = {name for name in json.loads(file.read_text())["components"]["schemas"] if name.endswith("Enum")}
+    assert names == {
+        *("ActionEnum", "BlankEnum", "ByEnum", "CharacterEnum", "DrawingStateEnum", "ExportStateEnum", "FormatEnum"),
+        *("JobStateEnum", "KindEnum", "LabelEnum", "LikenessEnum", "MapJobTriggerEnum", "MethodEnum", "OrderEnum"),
+        *("OriginEnum", "OutcomeEnum", "ReasonEnum", "RunTriggerEnum", "SourceEnum", "SpaceEnum"),
+    }
 
 
 GOOD, BAD = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
@@ -143,7 +160,11 @@ def test_what_is_kept_is_answered_as_described(schema: schemathesis.BaseSchema, 
     drawing = answers["post", "drawings"].json()
     answers["get", "drawings/{drawing_id}"] = visitor.see(drawing["id"], drawing["receipt"])
     answers["get", "drawings/mine"] = visitor.get("/api/v1/drawings/mine")
+    answers["get", "drawings/mine/deletion"] = visitor.get("/api/v1/drawings/mine/deletion")
+    answers["get", "drawings/mine/file"] = visitor.get("/api/v1/drawings/mine/file")
     answers["delete", "drawings/{drawing_id}"] = visitor.withdraw(drawing["id"], drawing["receipt"])
+    confirmed = {"confirm": answers["get", "drawings/mine/deletion"].json()["confirm"], "everything": True}
+    answers["post", "drawings/mine/deletion"] = visitor.post("/api/v1/drawings/mine/deletion", json=confirmed)
     for (method, path), answer in answers.items():
         assert answer.ok
         schema[f"/api/v1/{path}"][method].validate_response(answer)

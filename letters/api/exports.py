@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from letters import errors, export
-from letters.api import refusals, validated
+from letters.api.answers import refusals, validated
 from letters.models import Export
 
 SHOWN = 50

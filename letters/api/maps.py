@@ -22,8 +22,8 @@ from rest_framework.views import APIView
 
 from letters import emnist_images, errors, map_files, maps, registry
 from letters import serializers as s
-from letters.api import refusals, validated
-from letters.api_runs import is_allowed
+from letters.api.answers import refusals, validated
+from letters.api.runs import is_allowed
 from letters.models import LetterMap
 from ml.labels import CLASSES
 

@@ -1,4 +1,4 @@
-"""One model version in the API, with all its figures."""
+"""The registered models, the one that serves, and one with all its figures."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from letters import model_facts, registry
-from letters.api import refusals
-from letters.models import ModelVersion
-from letters.serializers import ModelReferenceSerializer, ModelSerializer, model_reference, model_value
+from letters.api.answers import refusals
+from letters.models import ModelVersion, Serving
+from letters.serializers import (
+    ModelReferenceSerializer,
+    ModelSerializer,
+    ModelsSerializer,
+    model_reference,
+    model_value,
+)
 
 
 class FullModelSerializer(ModelSerializer):
@@ -46,3 +52,25 @@ def _parent(found: ModelVersion) -> dict[str, Any] | None:
     digest = found.config.get("parent")
     parent = ModelVersion.objects.filter(digest=digest).first() if digest else None
     return model_reference(parent) if parent else None
+
+
+class ModelsView(APIView):
+    """The registered models."""
+
+    @extend_schema(operation_id="models", summary="All registered models, newest first", responses=ModelsSerializer)
+    def get(self, request: Request) -> Response:
+        serving = Serving.objects.values_list("model_id", flat=True).first()
+        models = ModelVersion.objects.all()
+        return Response({"models": [model_value(each, serving=each.pk == serving) for each in models]})
+
+
+class CurrentModelView(APIView):
+    """The model that serves."""
+
+    @extend_schema(
+        operation_id="current_model",
+        summary="The model that serves",
+        responses={200: ModelSerializer} | refusals(503),
+    )
+    def get(self, request: Request) -> Response:
+        return Response(model_value(registry.current(), serving=True))

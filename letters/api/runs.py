@@ -14,12 +14,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from letters import errors, registry, retrain
-from letters.api import refusals, validated
+from letters.api.answers import refusals, validated
 from letters.models import Deployment, TrainingRun
 from letters.serializers import ModelReferenceSerializer, ModelSerializer, StrictTextField, model_reference, model_value
 
 SHOWN = 50
 LOG_SHOWN = 20_000  # characters
+LARGE = [f"{of}__{name}" for of in ("champion", "candidate") for name in ("metrics", "config")]
 
 
 class MayTrain(BasePermission):
@@ -211,7 +212,7 @@ class RunsView(APIView):
         responses={200: RunsSerializer} | refusals(403),
     )
     def get(self, request: Request) -> Response:
-        runs = TrainingRun.objects.select_related("champion", "candidate").defer("drawing_ids")[:SHOWN]
+        runs = TrainingRun.objects.select_related("champion", "candidate").defer("drawing_ids", *LARGE)[:SHOWN]
         return answer({"runs": [run_value(each, in_full=_sees_names(request)) for each in runs]})
 
     @extend_schema(
@@ -287,7 +288,12 @@ class DeploymentsView(APIView):
 
 def find(run_id: uuid.UUID) -> TrainingRun:
     """The run of an id. Raises RunNotFound."""
-    run = TrainingRun.objects.select_related("champion", "candidate").defer("drawing_ids").filter(pk=run_id).first()
+    run = (
+        TrainingRun.objects.select_related("champion", "candidate")
+        .defer("drawing_ids", *LARGE)
+        .filter(pk=run_id)
+        .first()
+    )
     if run is None:
         raise errors.RunNotFound
     return run

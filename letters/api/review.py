@@ -16,14 +16,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from letters import errors, review
-from letters.api import refusals, validated
+from letters import census, errors, reports, review
+from letters.api.answers import refusals, validated
 from letters.models import Contributor, Decision, Drawing, Examination, Serving
 from letters.serializers import CanvasSerializer, ModelReferenceSerializer, StrokesField, data_url, model_reference
 from ml.labels import CHARACTERS, CLASSES
 
 CARDS_AT_ONCE = 48
 HELD_AT_ONCE = 200
+WAITING_COUNTED = 2_000  # cards; that there are more says enough
 
 
 class MayReview(BasePermission):
@@ -60,6 +61,9 @@ class WantedSerializer(serializers.Serializer[Any]):
     source = serializers.ChoiceField(choices=(("", "all"), *Drawing.Source.choices), default="")  # type: ignore[assignment]
     since = serializers.DateField(allow_null=True, default=None)
     until = serializers.DateField(allow_null=True, default=None, help_text="That day included.")
+    reported = serializers.BooleanField(
+        default=False, help_text="Those alone that visitors reported and nobody has decided about, in whatever state."
+    )
     duplicates = serializers.BooleanField(allow_null=True, default=None, help_text="Them alone, or none of them.")
     order = serializers.ChoiceField(choices=tuple(review.ORDERS), default="useful")
 
@@ -151,6 +155,14 @@ class HistorySerializer(serializers.Serializer[Any]):
     muted = serializers.BooleanField()
 
 
+class SaidSerializer(serializers.Serializer[Any]):
+    """What visitors reported."""
+
+    reason = serializers.CharField()
+    count = serializers.IntegerField()
+    answered = serializers.BooleanField(help_text="A reviewer decided about it already.")
+
+
 class CardSerializer(serializers.Serializer[Any]):
     """All that a reviewer decides by."""
 
@@ -169,6 +181,7 @@ class CardSerializer(serializers.Serializer[Any]):
     read = ReadingSerializer(help_text="By the model that served when it was drawn.")
     reads = ExaminedSerializer(allow_null=True, help_text="By the serving model; null until it was examined.")
     duplicate_of = AlikeSerializer(allow_null=True)
+    reports = SaidSerializer(many=True, help_text="What waits before what was answered.")
     contributor = HistorySerializer()
 
 
@@ -180,6 +193,7 @@ class DeskSerializer(serializers.Serializer[Any]):
         child=serializers.UUIDField(), help_text="Held no longer: decided, withdrawn, muted or with another reviewer."
     )
     waiting = serializers.IntegerField(help_text="How many drawings are as wanted, these among them.")
+    more_wait = serializers.BooleanField(help_text=f"There are more than {WAITING_COUNTED}, and they are not counted.")
     lease = serializers.IntegerField(help_text="Seconds after which a card that is not renewed is another's.")
 
 
@@ -231,11 +245,12 @@ class MutedSerializer(serializers.Serializer[Any]):
 def cards(drawings: Sequence[Drawing]) -> list[dict[str, Any]]:
     """What the cards of drawings show."""
     histories = review.histories(each.contributor_id for each in drawings)
+    said = reports.said_of([each.pk for each in drawings])
     serving = Serving.objects.values_list("model_id", flat=True).first()
-    return [_card(each, histories[each.contributor_id], serving) for each in drawings]
+    return [_card(each, histories[each.contributor_id], said[each.pk], serving) for each in drawings]
 
 
-def _card(drawing: Drawing, history: review.History, serving: int | None) -> dict[str, Any]:
+def _card(drawing: Drawing, history: review.History, said: list[reports.Said], serving: int | None) -> dict[str, Any]:
     examined: Examination | None = getattr(drawing, "examination", None)
     return {
         "id": drawing.pk,
@@ -257,6 +272,7 @@ def _card(drawing: Drawing, history: review.History, serving: int | None) -> dic
         },
         "reads": _examined(examined, serving) if examined else None,
         "duplicate_of": _alike(drawing) if drawing.duplicate_of else None,
+        "reports": [vars(each) for each in said],
         "contributor": {
             "id": drawing.contributor_id,
             "drawings": history.drawings,
@@ -311,11 +327,13 @@ class CardsView(StaffView):
         data = validated(ClaimSerializer, request)
         wanted = review.Wanted(**data["wanted"])
         desk = review.claim(reviewer=_reviewer(request), wanted=wanted, count=data["count"], holding=data["holding"])
+        waiting = census.up_to(review.queue(wanted), WAITING_COUNTED, in_order=wanted.duplicates is False)
         return Response(
             {
                 "cards": cards(desk.cards),
                 "lost": desk.lost,
-                "waiting": review.queue(wanted).count(),
+                "waiting": min(waiting, WAITING_COUNTED),
+                "more_wait": waiting > WAITING_COUNTED,
                 "lease": int(review.LEASE.total_seconds()),
             }
         )
