@@ -33,6 +33,15 @@ class Bucket:
         """Replace a file, as somebody who has the bucket's keys might."""
         self._bucket().put_object(Key=name, Body=content)
 
+    def content(self, name: str) -> bytes:
+        """Of a file that lies in it."""
+        found: bytes = self._bucket().Object(name).get()["Body"].read()
+        return found
+
+    def delete(self, name: str) -> None:
+        """As a mistaken rule of the bucket's own might."""
+        self._bucket().Object(name).delete()
+
     def _bucket(self) -> Any:
         keys = {"aws_access_key_id": "tests", "aws_secret_access_key": "tests", "region_name": "us-east-1"}
         return boto3.resource("s3", endpoint_url=self.env["S3_ENDPOINT_URL"], **keys).Bucket(NAME)

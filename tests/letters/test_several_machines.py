@@ -12,10 +12,10 @@ from honcho.environ import parse_procfile
 
 from tests.letters.bucket import Bucket, running_bucket
 from tests.letters.training import Maintainer, approve
-from tests.letters.visitor import Visitor, refused
+from tests.letters.visitor import CANVAS, Visitor, Z, refused
 from tests.running import ROOT, Part, Site, running_site, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.database]
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +117,11 @@ def test_every_machine_serves_what_another_one_trained(
     assert f"models/{digest_of(web, version)}/manifest.json" in bucket.names()
 
 
+def is_read(visitor: Visitor) -> bool:
+    """Whether a drawing is, now: /readyz may say how it was a moment ago."""
+    return visitor.post("/api/v1/predictions", json={"strokes": Z, "canvas": CANVAS}).status_code == 200
+
+
 def test_a_copy_that_was_damaged_is_fetched_again(web: Site, second: Part, maintainer: Maintainer) -> None:
     serving = maintainer.get("/api/v1/models/current").json()["version"]
     web.worker.end()
@@ -127,7 +132,7 @@ def test_a_copy_that_was_damaged_is_fetched_again(web: Site, second: Part, maint
         good = copy.read_bytes()
         copy.unlink()
         copy.write_bytes(good[: len(good) // 2] + os.urandom(1000))
-        web.wait_until_ready()  # to fetch it may take longer than a visitor waits
+        wait_for(lambda: is_read(visitor), "it is fetched")  # which may take longer than a visitor waits
         assert visitor.predict()["probabilities"] == before
     assert copy.read_bytes() == good
     assert "damaged, it is fetched again" in second.log()
