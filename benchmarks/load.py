@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import selectors
 import socket
+import sys
 import time
 from dataclasses import dataclass, field
 
@@ -44,11 +45,11 @@ class Client:
         self.socket = socket.create_connection(("127.0.0.1", self._port), timeout=PATIENCE)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def ask(self) -> None:
-        """Send the request; the answer is taken by `take`."""
+    def ask(self, request: bytes = b"") -> None:
+        """Send the request, or another one; the answer is taken by `take`."""
         self._got, self._wanted = b"", 0
         self.asked = time.perf_counter()
-        self.socket.sendall(self._request)
+        self.socket.sendall(request or self._request)
 
     def take(self) -> bytes | None:
         """What has come of the answer, once it is whole. Raises ConnectionError."""
@@ -84,20 +85,22 @@ def _length(got: bytes) -> int:
 def prediction_request(port: int) -> bytes:
     """One prediction as a browser asks for it that has been here before: with its cookie."""
     body = letter.body()
-    cookie = _first_cookie(port, _post(port, body, ""))
-    return _post(port, body, f"Cookie: {cookie}\r\n")
+    cookie = cookie_of(ask_once(port, post(port, body)))
+    return post(port, body, f"Cookie: {cookie}\r\n")
 
 
-def _post(port: int, body: bytes, extra: str) -> bytes:
+def post(port: int, body: bytes, extra: str = "", path: str = "predictions") -> bytes:
+    """A request with a JSON body; `extra` headers end with a line break."""
     head = (
-        f"POST /api/v1/predictions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+        f"POST /api/v1/{path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
         f"Accept: application/json\r\n{extra}Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 
 
-def _first_cookie(port: int, request: bytes) -> str:
-    head = ask_once(port, request).partition(b"\r\n\r\n")[0].decode("latin-1")
+def cookie_of(answer: bytes) -> str:
+    """What an answer gives the browser to keep: "name=value". Raises StopIteration where it gives nothing."""
+    head = answer.partition(b"\r\n\r\n")[0].decode("latin-1")
     named = next(line for line in head.split("\r\n") if line.lower().startswith("set-cookie:"))
     return named.partition(":")[2].partition(";")[0].strip()
 
@@ -139,8 +142,8 @@ def one_at_a_time(port: int, count: int) -> Load:
     return load
 
 
-def many_at_once(port: int, clients: int, seconds: float) -> Load:
-    """`clients` visitors, each asking again as soon as it is answered, for `seconds`."""
+def many_at_once(port: int, clients: int, seconds: float, *, most: int = sys.maxsize) -> Load:
+    """`clients` visitors, each asking again as soon as it is answered, for `seconds` or until `most` answers."""
     request = prediction_request(port)
     load, own = Load(), time.process_time()
     with selectors.DefaultSelector() as selector:
@@ -148,15 +151,15 @@ def many_at_once(port: int, clients: int, seconds: float) -> Load:
             client.ask()
             selector.register(client.socket, selectors.EVENT_READ, client)
         started = time.perf_counter()
-        _serve(selector, load, started + seconds)
+        _serve(selector, load, started + seconds, most)
         load.seconds = time.perf_counter() - started
         _hang_up(selector)
     load.own_seconds = time.process_time() - own
     return load
 
 
-def _serve(selector: selectors.BaseSelector, load: Load, end: float) -> None:
-    while (now := time.perf_counter()) < end:
+def _serve(selector: selectors.BaseSelector, load: Load, end: float, most: int) -> None:
+    while (now := time.perf_counter()) < end and len(load.latencies) < most:
         for key, _ in selector.select(timeout=end - now):
             _advance(selector, load, key.data)
 
