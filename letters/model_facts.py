@@ -15,17 +15,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import QuerySet
 from threadpoolctl import threadpool_limits
 
 from letters import registry
 from letters.models import Deployment, Drawing, Examination, ModelVersion, Serving, TrainingRun
+from letters.showing import public
 from ml import artifact, paired
 from ml.evaluate import evaluate
 
 log = logging.getLogger(__name__)
 
 SHOWN = 24  # examples of each kind
+LOOKED_AT = 1_000  # approved drawings, the newest, among which these are
 CACHED = 64  # versions whose stored answers are kept in memory: 15 KB each
 MEASURED = ("top2", "intervals", "classes", "matrix", "calibration")  # what artefacts of earlier releases lack
 
@@ -222,6 +224,7 @@ class Examples:
     """Approved drawings that a version reads right and wrong, and how many there are.
 
     `examined`: as it reads them now; else as it read them when they were drawn, before somebody said what they are.
+    `is_part`: there may be more than these, which are the newest.
     """
 
     right: list[Example]
@@ -229,34 +232,30 @@ class Examples:
     count: int
     right_count: int
     examined: bool
+    is_part: bool
 
 
 def examples_of(version: ModelVersion) -> Examples:
     """What is noted of it: of the serving version all approved drawings, of others those drawn while they served."""
-    examined = Examination.objects.filter(model=version, drawing__state=Drawing.State.APPROVED)
-    found = _gathered(examined, "drawing__", examined=True)
-    if found.count:
-        return found
-    drawn = Drawing.objects.filter(model=version, state=Drawing.State.APPROVED, source=Drawing.Source.CANVAS)
-    return _gathered(drawn, "", examined=False)
+    lately = list(public().order_by("-state_since").values_list("pk", flat=True)[:LOOKED_AT])
+    examined = Examination.objects.filter(drawing__in=lately, model=version).order_by("-drawing__created_at")
+    if found := list(_examples(examined, "drawing__")):
+        return _parted(found, examined=True, is_part=len(lately) == LOOKED_AT)
+    drawn = public().filter(model=version, source=Drawing.Source.CANVAS).order_by("-created_at")[:LOOKED_AT]
+    found = list(_examples(drawn, ""))
+    return _parted(found, examined=False, is_part=len(found) == LOOKED_AT)
 
 
-def _gathered(rows: QuerySet[Any], drawing: str, *, examined: bool) -> Examples:
-    """`drawing`: the way from a row to its drawing."""
-    is_right = Q(predicted=F(f"{drawing}label"))
-    newest = f"-{drawing}created_at"
-    counted = rows.aggregate(count=Count("pk"), right=Count("pk", filter=is_right))
-    if not counted["count"]:
-        return Examples([], [], 0, 0, examined)
-    right = list(_examples(rows.filter(is_right).order_by(newest), drawing))
-    wrong = list(_examples(rows.exclude(is_right).order_by(newest), drawing))
-    return Examples(right, wrong, counted["count"], counted["right"], examined)
+def _parted(found: list[Example], *, examined: bool, is_part: bool) -> Examples:
+    right, wrong = ([each for each in found if each.is_right == wanted] for wanted in (True, False))
+    return Examples(right[:SHOWN], wrong[:SHOWN], len(found), len(right), examined, is_part)
 
 
 def _examples(rows: QuerySet[Any], drawing: str) -> Iterator[Example]:
+    """`drawing`: the way from a row to its drawing."""
     own = ("pk", "character", "corrected_character", "label")
     columns = [*(drawing + name for name in own), "predicted", "probability"]
-    for pk, character, corrected, label, predicted, probability in rows.values_list(*columns)[:SHOWN]:
+    for pk, character, corrected, label, predicted, probability in rows.values_list(*columns):
         yield Example(pk, corrected or character, label, predicted, probability)
 
 

@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from letters import emnist_images, model_charts, model_facts, model_words
+from letters import emnist_images, influence, model_charts, model_facts, model_words
 from letters.models import ModelVersion, TrainingRun
 from letters.verdicts import tests_of
 from ml.labels import CLASSES
@@ -198,6 +198,7 @@ def _learned(
         "emnist_most": max(counts.values(), default=0),
         "validation": (metrics.get("validation") or {}).get("count"),
         "drawings": run.drawing_count if run else _drawings(found.config),
+        "withdrawn": influence.withdrawn_from(found),
         "bars": model_charts.bars(run.counts) if run and run.counts else [],
         "how": run.kind if run and run.kind == TrainingRun.Kind.HEAD else made,
         "parents": model_facts.lineage(own, listed),

@@ -54,12 +54,12 @@ def paired(found: Paired, first: int, second: int) -> list[str]:
     if found.first_alone == found.second_alone:
         return [counts, "So neither is ahead."]
     ahead = first if found.first_alone > found.second_alone else second
-    chance = f"were they equally good, chance alone would bring so large a difference in {_times(found.p)}"
+    chance = f"were they equally good, chance alone would bring so large a difference in {times(found.p)}"
     verdict = "is better" if found.p < SURE else "is ahead, but that may be chance"
     return [counts, f"Model {ahead} {verdict}: {chance}.", _margin(found, ahead, is_first=ahead == first)]
 
 
-def _times(p: float) -> str:
+def times(p: float) -> str:
     """A probability as a count of comparisons."""
     if p >= 0.995:
         return "nearly every comparison"

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import logging
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from functools import lru_cache
 from pathlib import Path
 
 from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
-from django.db import transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.models import Max
+from django.utils import timezone
 
 from letters.errors import ModelNotFound, ModelUnfit, NoModel, ReasonRequired
 from letters.models import Deployment, ModelVersion, Serving, TrainingRun
@@ -28,15 +34,26 @@ TRIAL = "import sys; from pathlib import Path; from ml.artifact import smoke_tes
 TRIAL_TIMEOUT = 60.0  # seconds
 REASON_LENGTH = 300
 SETUP = "setup"  # the actor of what no person did
+UNUSED = 86400.0  # seconds after which an earlier model goes from this machine's cache, when another comes
+HELD = 4  # models that a process was given last and may still be reading: a retraining reads three
+FETCHING, GONE = ".fetching-", ".gone-"  # how folders of the cache begin that are no models
+_READ = ("id", "number", "digest", "name", "origin")
+_SERVES = (
+    "SELECT version.id, version.number, version.digest, version.name, version.origin FROM letters_serving AS serving"
+    " JOIN letters_modelversion AS version ON version.id = serving.model_id"
+)
 
 
 def current() -> ModelVersion:
     """The version that serves. Raises NoModel."""
-    # without its metrics and configuration, which are large, and read with each prediction; they load when asked for
-    serving = Serving.objects.select_related("model").defer("model__metrics", "model__config").first()
-    if serving is None:
+    # Asked with each prediction: the query is written out, for to have Django write it takes as long as all the rest of
+    # it; and without metrics and configuration, which are large. What is not in it loads when asked for.
+    with connection.cursor() as cursor:
+        cursor.execute(_SERVES)
+        row = cursor.fetchone()
+    if row is None:
         raise NoModel
-    return serving.model
+    return ModelVersion.from_db(connection.alias, _READ, row)
 
 
 def number(wanted: int) -> ModelVersion:
@@ -69,7 +86,7 @@ def store(folder: Path) -> str:
     if ModelVersion.objects.filter(digest=digest).exists() and default_storage.exists(_stored(digest, "manifest.json")):
         return digest
     artifact.smoke_test(folder)
-    _upload(folder, digest)
+    upload(folder, digest)
     return digest
 
 
@@ -88,6 +105,9 @@ def enter(digest: str, folder: Path, *, name: str, origin: ModelVersion.Origin) 
             "config": artifact.read_json(folder, "config.json"),
         },
     )
+    if version.discarded_at:
+        version.discarded_at = None
+        version.save(update_fields=["discarded_at"])
     return version
 
 
@@ -121,6 +141,7 @@ def promote_by_hand(wanted: int, *, actor: str, reason: str) -> ModelVersion:
     version = number(wanted)
     if not reason.strip():
         raise ReasonRequired
+    _refuse_discarded(version)
     check(version)
     promote(version, actor=actor, reason=reason.strip())
     return version
@@ -146,6 +167,7 @@ def promote(version: ModelVersion, *, actor: str, reason: str, run: TrainingRun 
     serving = _lock_serving()
     if serving is not None and serving.model == version:
         return
+    _refuse_discarded(version)
     Deployment.objects.create(
         previous=serving.model if serving else None,
         model=version,
@@ -157,6 +179,13 @@ def promote(version: ModelVersion, *, actor: str, reason: str, run: TrainingRun 
     waited = TrainingRun.objects.filter(candidate=version, outcome=TrainingRun.Outcome.PASSED)
     waited.update(outcome=TrainingRun.Outcome.PROMOTED)
     transaction.on_commit(_let_workers_follow)
+
+
+def _refuse_discarded(version: ModelVersion) -> None:
+    """Raises ModelUnfit."""
+    since = ModelVersion.objects.values_list("discarded_at", flat=True).get(pk=version.pk)
+    if since:
+        raise ModelUnfit(f"{version} cannot serve: its files were deleted on {since:%d %B %Y}, as the policy says")
 
 
 def _let_workers_follow() -> None:
@@ -204,21 +233,38 @@ def _try(folder: Path) -> None:
         raise artifact.BadArtifact(last[0].removeprefix("ml.artifact.BadArtifact: "))
 
 
+def discard(version: ModelVersion) -> bool:
+    """Delete the files of a version that does not serve; what is known of it stays. Whether it was there to be."""
+    with transaction.atomic():
+        serving = _lock_serving()
+        if serving is not None and serving.model == version:
+            return False
+        found = ModelVersion.objects.filter(pk=version.pk, discarded_at=None).update(discarded_at=timezone.now())
+    if found:
+        for name in ("manifest.json", *artifact.FILES):  # without a manifest it is not there, if this is interrupted
+            default_storage.delete(_stored(version.digest, name))
+        default_storage.delete(f"models/{version.digest}")  # an empty folder, where storage has folders
+    return bool(found)
+
+
 # --- Bring one to this machine -------------------------------------------------------------------------------------
 
 
 def fetch(digest: str) -> Path:
     """The folder of a registered artefact on this machine, fetched from storage where it is not here or was damaged.
+    It stays while this process lives, or until that has been given HELD others.
 
     Raises ml.artifact.BadArtifact when storage itself holds another file than was registered.
     """
     folder: Path = settings.MODEL_CACHE_DIR / digest
+    _hold(folder)
     try:
         artifact.verify(folder, digest)
     except artifact.BadArtifact as problem:
         if folder.exists():
             log.warning("the model in the cache is damaged, it is fetched again from storage: %s", problem)
         _download(digest, folder)
+        _prune(folder.parent)
     return folder
 
 
@@ -257,8 +303,8 @@ def _stored(digest: str, name: str) -> str:
     return f"models/{digest}/{name}"
 
 
-def _upload(folder: Path, digest: str) -> None:
-    """The manifest goes last: an artefact without one is not there yet."""
+def upload(folder: Path, digest: str) -> None:
+    """Put a verified artefact into storage. The manifest goes last: one without it is not there yet."""
     for name in (*artifact.FILES, "manifest.json"):
         stored = _stored(digest, name)
         default_storage.delete(stored)
@@ -268,10 +314,11 @@ def _upload(folder: Path, digest: str) -> None:
 
 def _download(digest: str, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".fetching-"))
+    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=FETCHING))
     try:
         _copy(digest, aside)
         artifact.verify(aside, digest)
+        _hold(folder, aside)  # before others find it
         _replace(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -292,4 +339,60 @@ def _replace(aside: Path, folder: Path) -> None:
     try:
         aside.rename(folder)
     except OSError:
+        _hold(folder)
         artifact.verify(folder)
+
+
+# --- Keep the cache small ------------------------------------------------------------------------------------------
+
+_held: dict[Path, int] = {}  # descriptors of folders, locked; the last is the one that was given last
+_turn = threading.Lock()
+
+
+def _hold(folder: Path, now_at: Path | None = None) -> None:
+    """Lock a folder for reading, so that no process of this machine prunes it, and note that it was used."""
+    with _turn:
+        if folder in _held:
+            os.close(_held.pop(folder))
+        try:
+            opened = os.open(now_at or folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:  # it is not here
+            return
+        _held[folder] = opened
+        with contextlib.suppress(OSError):  # where nothing can be locked nothing is pruned either
+            fcntl.flock(opened, fcntl.LOCK_SH)  # somebody who prunes has it for a moment
+            os.utime(opened)
+        for oldest in list(_held)[:-HELD]:
+            os.close(_held.pop(oldest))
+
+
+def _prune(cache: Path) -> None:
+    """Delete from this machine what nobody reads and nobody was given for a day, but for the model that serves and the
+    one that did before, which may serve again at any moment."""
+    try:
+        kept = _last_two()
+    except DatabaseError as problem:  # a prediction needs the model, and no database
+        log.warning("earlier models stay in the cache: %s", problem)
+        return
+    for folder in cache.iterdir():
+        with contextlib.suppress(OSError):  # another process was quicker
+            if folder.name not in kept and time.time() - folder.stat().st_mtime > UNUSED:
+                _delete(folder)
+
+
+def _last_two() -> set[str]:
+    """Digests."""
+    deployed = Deployment.objects.order_by("-created_at", "-id").values_list("model__digest", "previous__digest")
+    return {*(deployed.first() or ()), *Serving.objects.values_list("model__digest", flat=True)}
+
+
+def _delete(folder: Path) -> None:
+    """Raises OSError where a process holds it. What a killed process left behind nobody holds."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        gone = folder if folder.name.startswith(GONE) else folder.with_name(f"{GONE}{folder.name}")
+        folder.rename(gone)  # at once, and whole: who comes now finds none, and fetches it
+        shutil.rmtree(gone, ignore_errors=True)
+    finally:
+        os.close(opened)

@@ -12,19 +12,21 @@ import time
 import uuid
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
-from letters import errors, registry
+from letters import census, errors, influence, registry
 from letters.embedded import end_with_parent
 from letters.hold import ATTEMPTS, Hold, Lost, claim, clear_folders, line, stale_after, work_folder
 from letters.models import Drawing, ModelVersion, Policy, TrainingRun
-from letters.snapshots import Snapshot, holdout, images_of, labels_of, learnable, unpacked
+from letters.snapshots import Snapshot, holdout, images_of, labels_of, learnable, packed_ids
 from ml.artifact import BadArtifact
 from ml.labels import CLASSES
 
@@ -36,6 +38,7 @@ log = logging.getLogger(__name__)
 
 State, Outcome, Kind = TrainingRun.State, TrainingRun.Outcome, TrainingRun.Kind
 AT_ONCE = 200  # drawings whose features are brought together without a look at whether the run was cancelled
+COLLECTED = "collected.npz"  # in a run's folder: the images of drawings
 CANNOT = 3  # exit status of ml.finetune where it says in words why it cannot
 SHARES = {"collecting": 0.0, "features": 0.02, "training": 0.02, "fitting": 0.3, "judging": 0.85, "registering": 0.95}
 EXPIRY = 10.0  # seconds: `watch` sends again by then
@@ -106,7 +109,7 @@ def _join(kind: str, requested_by: str) -> Started | None:
 def _queue(kind: str, trigger: str, requested_by: str, wanted: dict[str, Any]) -> Started:
     champion = registry.current()
     seed = wanted.pop("seed", 0)
-    refuse_to_repeat(Snapshot.take(), kind, champion, seed, wanted)
+    refuse_to_repeat(Snapshot.take(), kind, champion, influence.base_of(champion), seed, wanted)
     running = TrainingRun.objects.filter(state=State.RUNNING).first()
     run = TrainingRun(kind=kind, trigger=trigger, requested_by=requested_by[:150], seed=seed, config=wanted)
     run.message = f"waits until the run {running} is over" if running else "waits for a worker"
@@ -159,12 +162,18 @@ def _defaults(kind: str) -> dict[str, Any]:
     return asdict(HeadConfig()) if kind == "head" else dict(FULL_DEFAULTS)
 
 
-def refuse_to_repeat(snapshot: Snapshot, kind: str, champion: ModelVersion, seed: int, config: dict[str, Any]) -> None:
-    """Raises NothingToLearn where there is no drawing to learn from, or where it was all learned from already."""
+def refuse_to_repeat(
+    snapshot: Snapshot, kind: str, champion: ModelVersion, base: ModelVersion, seed: int, config: dict[str, Any]
+) -> None:
+    """Raises NothingToLearn where there is no drawing to learn from, or where it was all learned from already.
+
+    Where the champion learned from what was withdrawn, so that a run starts from another `base`, the same drawings are
+    learned from once more.
+    """
     if not snapshot.ids:
         raise errors.NothingToLearn(
             "there is nothing to learn from: no approved drawing of somebody who is not held out for judging."
-            " Review some drawings first"
+            " Review some drawings first" + ("" if base == champion else _roll_back_words(champion, base))
         )
     before = (
         TrainingRun.objects.filter(kind=kind, state=State.DONE, verdict__isnull=False)
@@ -175,6 +184,8 @@ def refuse_to_repeat(snapshot: Snapshot, kind: str, champion: ModelVersion, seed
     asked = (snapshot.digest, seed, config)
     if before is None or (before.snapshot_hash, before.seed, before.config) != asked:
         return
+    if base != champion and (before.candidate is None or before.candidate.config.get("parent") != base.digest):
+        return
     trunk = registry.trunk_of(champion)
     judged = [each for each in (before.champion, before.candidate) if each is not None]
     if trunk in {registry.trunk_of(each) for each in judged}:
@@ -182,6 +193,13 @@ def refuse_to_repeat(snapshot: Snapshot, kind: str, champion: ModelVersion, seed
             f"there is nothing new to learn from: the run {before} of {before.finished_at:%d %B, %H:%M} UTC had"
             f" these {len(snapshot.ids)} drawings ({before.get_outcome_display()}). Review some more first"
         )
+
+
+def _roll_back_words(champion: ModelVersion, base: ModelVersion) -> str:
+    return (
+        f". {str(champion).capitalize()} serves, which learned from drawings that were withdrawn since: to let {base}"
+        f" serve, which did not, run `manage.py rollback {base.number}`"
+    )
 
 
 def after_approval() -> None:
@@ -197,20 +215,24 @@ def after_approval() -> None:
 
 
 def approved_since_the_last() -> int:
-    """How many drawings could be learned from that no run, however it ended, has had yet."""
-    last = TrainingRun.objects.exclude(snapshot_hash="").order_by("-started_at").first()
-    known = unpacked(bytes(last.drawing_ids)) if last else set()
-    return sum(each not in known for each in learnable().values_list("pk", flat=True))
+    """How many drawings could be learned from that were approved since the last run, however that ended."""
+    runs = TrainingRun.objects.exclude(snapshot_hash="").order_by("-started_at")
+    last = runs.values_list("drawing_ids", "started_at").first()
+    if last is None:
+        return census.up_to(learnable())
+    drawing_ids, started_at = last
+    known = packed_ids(bytes(drawing_ids))  # it took its snapshot a moment after it was started
+    lately = learnable().filter(state_since__gte=started_at).order_by("-state_since")
+    return sum(pk.bytes not in known for pk in lately.values_list("pk", flat=True)[: census.LIMIT])
 
 
 def resume_stalled() -> None:
     """Send again what waits, and what a worker left when it died; give up what cost too many workers."""
-    now = timezone.now()
-    silent = TrainingRun.objects.filter(state=State.RUNNING, heartbeat_at__lt=now - stale_after())
+    silent = TrainingRun.objects.filter(state=State.RUNNING, heartbeat_at__lt=Now() - stale_after())
     silent.filter(fruitless__gte=ATTEMPTS).update(
         state=State.FAILED,
         claim=None,
-        finished_at=now,
+        finished_at=Now(),
         message=f"{ATTEMPTS} workers in a row began it and ended without a word; the last lines of its log and of the"
         " trainer's say how far they came",
     )
@@ -298,8 +320,9 @@ def _learn(hold: Hold) -> None:
         hold.say(f"taken up again, attempt {run.attempts}: the worker before ended without a word")
     _reach(hold, "collecting", "looking for approved drawings")
     champion, snapshot, policy = registry.current(), Snapshot.take(), _policy()
+    base = influence.base_of(champion)
     try:
-        refuse_to_repeat(snapshot, run.kind, champion, run.seed, run.config)
+        refuse_to_repeat(snapshot, run.kind, champion, base, run.seed, run.config)
     except errors.NothingToLearn as nothing:
         hold.say(nothing.message)
         with hold.ending() as run:
@@ -313,15 +336,16 @@ def _learn(hold: Hold) -> None:
         snapshot_hash=snapshot.digest,
     )
     hold.say(f"{len(snapshot.ids)} drawings of {len(snapshot.counts)} classes; {champion} serves")
-    parent = registry.fetch(champion.digest)
-    folder = work_folder(run, snapshot)
+    if base != champion:
+        hold.say(f"it starts from {base}, for {champion} learned from drawings that were withdrawn since")
+    folder = work_folder(run, snapshot, base)
     learn = _learn_head if run.kind == Kind.HEAD else _learn_full
-    candidate = learn(hold, snapshot, champion, parent, folder, policy)
+    candidate = learn(hold, snapshot, base, registry.fetch(base.digest), folder, policy)
     _reach(hold, "judging", "comparing it with the model that serves")
     limits = gate.Limits(
         significance=policy.significance, class_loss=policy.class_loss, holdout_minimum=policy.holdout_minimum
     )
-    verdict = gate.judge(parent, candidate, holdout(), limits)
+    verdict = gate.judge(registry.fetch(champion.digest), candidate, holdout(), limits)
     hold.say(verdict.summary)
     _reach(hold, "registering", "trying it, and bringing it to storage")
     digest = registry.store(candidate)
@@ -353,14 +377,12 @@ def _finish(
 # --- The last layer alone --------------------------------------------------------------------------------------------
 
 
-def _learn_head(
-    hold: Hold, snapshot: Snapshot, champion: ModelVersion, parent: Path, folder: Path, policy: Policy
-) -> Path:
+def _learn_head(hold: Hold, snapshot: Snapshot, base: ModelVersion, parent: Path, folder: Path, policy: Policy) -> Path:
     from ml.head import HeadConfig, retrain_head
 
     config = HeadConfig(**hold.run.config)
     weigh = Weighing(config.replay_per_class, config.collected_weight, policy.contributor_share)
-    collected = collect(hold, snapshot, weigh, features_by=champion.digest)
+    collected, _ = collect(hold, snapshot, weigh, features_by=base.digest)
     _reach(hold, "fitting", "fitting the last layer")
     candidate = folder / "artefact"
     retrain_head(parent, candidate, collected, config, hold.run.seed, _between(hold, "fitting", "judging"))
@@ -376,16 +398,19 @@ class Weighing:
     share: float
 
 
-def collect(hold: Hold, snapshot: Snapshot, weigh: Weighing, features_by: str | None = None) -> Collected:
-    """What the snapshot names, as far as it was not withdrawn meanwhile."""
+def collect(
+    hold: Hold, snapshot: Snapshot, weigh: Weighing, features_by: str | None = None
+) -> tuple[Collected, list[uuid.UUID]]:
+    """What the snapshot names, as far as it was not withdrawn meanwhile, and the ids of it."""
     from letters.examine import features_of
     from ml.head import Collected, contributor_weights
 
     label_of = dict(zip(snapshot.ids, snapshot.labels, strict=True))
-    images, labels, people, features = [], [], [], []
+    images, labels, people, features, ids = [], [], [], [], []
     for at in range(0, len(snapshot.ids), AT_ONCE):
         some = snapshot.ids[at : at + AT_ONCE]
         drawings = list(Drawing.objects.filter(pk__in=some).defer("strokes").order_by("pk"))
+        ids += [each.pk for each in drawings]
         images += [bytes(each.image) for each in drawings]
         labels += [label_of[each.pk] for each in drawings]
         people += [each.contributor_id for each in drawings]
@@ -396,7 +421,7 @@ def collect(hold: Hold, snapshot: Snapshot, weigh: Weighing, features_by: str | 
     hold.check()
     numbers = labels_of(labels)
     weights = contributor_weights(numbers, people, weigh.base, weigh.weight, weigh.share)
-    return Collected(images_of(images), numbers, weights, np.concatenate(features) if features else None)
+    return Collected(images_of(images), numbers, weights, np.concatenate(features) if features else None), ids
 
 
 def _between(hold: Hold, first: str, last: str) -> Any:
@@ -413,10 +438,8 @@ def _between(hold: Hold, first: str, last: str) -> Any:
 # --- All layers, in a process of its own ----------------------------------------------------------------------------
 
 
-def _learn_full(
-    hold: Hold, snapshot: Snapshot, champion: ModelVersion, parent: Path, folder: Path, policy: Policy
-) -> Path:
-    config = {"dataset": champion.config["train"]["dataset"]} | FULL_DEFAULTS | hold.run.config
+def _learn_full(hold: Hold, snapshot: Snapshot, base: ModelVersion, parent: Path, folder: Path, policy: Policy) -> Path:
+    config = {"dataset": base.config["train"]["dataset"]} | FULL_DEFAULTS | hold.run.config
     if not (folder / "job.json").exists():
         _write_job(hold, snapshot, parent, folder, policy, config)
     _reach(hold, "training", "starting the training of all layers in a process of its own")
@@ -429,8 +452,14 @@ def _write_job(
 ) -> None:
     part = config["collected_share"]  # of each batch; all drawings make it up, and the letters of EMNIST the rest
     emnist = (1 - part) / part * len(snapshot.ids) / len(CLASSES)
-    collected = collect(hold, snapshot, Weighing(emnist, 1.0, policy.contributor_share))
-    np.savez(folder / "collected.npz", images=collected.images, labels=collected.labels, weights=collected.weights)
+    collected, collected_ids = collect(hold, snapshot, Weighing(emnist, 1.0, policy.contributor_share))
+    np.savez(
+        folder / COLLECTED,
+        images=collected.images,
+        labels=collected.labels,
+        weights=collected.weights,
+        ids=np.frombuffer(b"".join(each.bytes for each in collected_ids), np.uint8).reshape(-1, 16),
+    )
     hold.say(f"the letters of EMNIST are those of {config['dataset']}")
     (folder / "job.json").write_text(json.dumps({"parent": str(parent), "seed": hold.run.seed} | config))
 
@@ -439,7 +468,7 @@ def run_child(hold: Hold, command: list[str], folder: Path) -> None:
     """Run a training to its end, its lines as progress. It dies with this process, when the claim is lost, and when it
     says nothing new for too long.
     """
-    report, last = _between(hold, "training", "judging"), ""
+    report, last, forgotten = _between(hold, "training", "judging"), "", 0
     with (folder / "stderr.txt").open("w+") as said:
         child = subprocess.Popen(
             command,
@@ -459,10 +488,29 @@ def run_child(hold: Hold, command: list[str], folder: Path) -> None:
                 hold.heard()
                 last = line
             _take_line(hold, line, report)
+            forgotten = forget_withdrawn(folder, hold.run.started_at, forgotten)
         status = child.wait()
         hold.check()
         said.seek(0)
         _judge_end(hold, status, said.read().strip().splitlines())
+
+
+def forget_withdrawn(folder: Path, since: datetime | None, known: int) -> int:
+    """Take drawings that were withdrawn since a time out of a run's folder, if there are more than the `known` ones;
+    how many there are. The training has read them by then, and ends with what it read; an attempt after it begins anew.
+    """
+    gone = {each.bytes for each in influence.withdrawn_since(since)}
+    path = folder / COLLECTED
+    if len(gone) == known or not path.exists():
+        return len(gone)
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    stays = np.array([each.tobytes() not in gone for each in arrays["ids"]], bool)
+    if not stays.all():
+        aside = folder / f"aside-{COLLECTED}"
+        np.savez(aside, **{name: values[stays] for name, values in arrays.items()})
+        aside.replace(path)
+    return len(gone)
 
 
 def _take_line(hold: Hold, line: str, report: Any) -> None:

@@ -51,6 +51,7 @@ FILES = (
 REFERENCE_PER_CLASS = 400
 SMOKE_TOLERANCE = 1e-2  # LiteRT may sum in another order on another processor
 
+CHOSE_NOTHING = "The test images chose no weight and no setting of it."
 TAUGHT_NOTHING = (
     "The test images taught it nothing; a gate may have compared it on them with the model it was to replace."
 )
@@ -98,7 +99,7 @@ class Origin:
     how: str
     reference_seed: int
     parent: Path | None = None
-    tested: str = "The test images chose nothing in its making."
+    tested: str = CHOSE_NOTHING
     collected: Collected | None = None
 
 
@@ -189,21 +190,30 @@ def emnist_answers(folder: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[n
 def write_artifact(output: Path, config: TrainConfig, result: TrainResult, letters: Letters) -> None:
     """Make the artefact of a finished training at `output`, in place of what is there."""
     temperature = fit_temperature(result.network, result.validation)
-    how = (
-        f"The network `{config.network}`, trained for {config.epochs} epochs on the EMNIST letters of "
-        f"`{config.dataset}`.\nAgain: `python -m ml.train --config config.json --output DIR`, with the archive whose "
-        "SHA-256 is in `config.json`."
-    )
+    serving = serving_model(result.network, temperature)
+    within = soften_pairs(serving, letters, result.validation, config.seed)
     origin = Origin(
         dataset=config.dataset,
         letters=letters,
         validation=result.validation,
-        config={"train": asdict(config), "temperature": temperature},
+        config={"train": asdict(config), "temperature": temperature, "within_pairs": within},
         history=result.history,
-        how=how,
+        how=how_trained(asdict(config)),
         reference_seed=config.seed,
     )
-    write_network(output, serving_model(result.network, temperature), origin)
+    write_network(output, serving, origin)
+
+
+def how_trained(config: dict[str, Any]) -> str:
+    """How the card of a training begins; `config` is ml.train.TrainConfig's."""
+    return (
+        f"The network `{config['network']}`, trained for {config['epochs']} epochs on the EMNIST letters of "
+        f"`{config['dataset']}`.\n"
+        "Again: `python -m ml.train --config config.json --output DIR`, with the archive whose SHA-256 is in "
+        "`config.json`.\n"
+        "Between F and f, I and L, g and q, which one letter alone does not tell apart, it is less sure than it\n"
+        "learned to be (`within_pairs`)."
+    )
 
 
 def write_network(output: Path, serving: keras.Model, origin: Origin) -> None:
@@ -298,7 +308,34 @@ def fit_temperature(network: keras.Model, validation: Letters) -> float:
     return best_temperature(network.predict(_scaled(validation.images), batch_size=512, verbose=0), validation.labels)
 
 
-def card(how: str, metrics: dict[str, Any], tested: str) -> str:
+def soften_pairs(serving: keras.Model, letters: Letters, validation: Letters, seed: int) -> float:
+    """Make a serving model less sure within pairs of like letters, as ml.pairs does; the factor that it finds.
+
+    `letters` are the training images, `validation` what was held out of them.
+    """
+    from ml.head import Head
+    from ml.pairs import soften
+
+    def seen(part: Letters) -> FeatureSet:
+        return FeatureSet(serving.predict(_scaled(part.images), batch_size=512, verbose=0)[1], part.labels)
+
+    chosen = reference_of(letters.labels, seed)
+    reference = seen(type(letters)(letters.images[chosen], letters.labels[chosen]))
+    last = serving.get_layer("head")
+    head, within = soften(Head(*last.get_weights()), reference, seen(validation))
+    last.set_weights([head.kernel, head.bias])
+    return within
+
+
+def features_of(folder: Path, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """What LiteRT's trunk makes of images (N, 28, 28), (N, 128)."""
+    from ml.predictor import Predictor
+
+    predictor = Predictor(folder)
+    return np.stack([predictor.predict(image).features for image in images])
+
+
+def card(how: str, metrics: dict[str, Any], tested: str = CHOSE_NOTHING) -> str:
     """The text that goes with a model. `how` it was made; `tested`: what part the test images had in it."""
     test = metrics["test"]
     return f"""# A reader of handwritten letters
@@ -434,6 +471,5 @@ def _familiarity(folder: Path, origin: Origin, validation: npt.NDArray[np.float3
     known = familiarity.calibrate(validation, reference)
     drawings = origin.collected
     if drawings is not None and len(drawings):
-        features = np.stack([predictor.predict(image).features for image in drawings.images])
-        known = familiarity.learn(known, features, drawings.weights, reference)
+        known = familiarity.learn(known, features_of(folder, drawings.images), drawings.weights, reference)
     return known, familiarity.judged(predictor, known, reference, emnist_test(folder).features)

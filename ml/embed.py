@@ -7,11 +7,12 @@ measurements that the numbers here were chosen by.
 from __future__ import annotations
 
 import importlib
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -83,7 +84,7 @@ def fit(
     if (vectors == vectors[0]).all():
         return _all_the_same(method, vectors)
     tell(0.0, "loading")
-    importlib.import_module(_LIBRARIES[method])  # only whoever fits pays for it; before the limit, or it escapes that
+    _load(method)  # before the limit, or it escapes that
     with threadpool_limits(1):  # the same sums whatever the machine has; threads that wait for a busy one cost more
         if method in ("pca", "svd"):
             return _linear(vectors, start, method=method, tell=tell)
@@ -324,6 +325,17 @@ def _main_plane(vectors: Floats, tell: Report) -> Floats:
 def _turned(plane: npt.NDArray[np.floating[Any]]) -> Floats:
     """Each axis with its farthest letter on the positive side."""
     return _signs_fixed(np.asarray(plane, np.float64).T).T.astype(np.float32)
+
+
+def _load(method: str) -> None:
+    """Import what a method needs: only whoever fits pays for it.
+
+    umap-learn loads TensorFlow for its parametric kind, which is not used here: 480 MB, and four of its six seconds.
+    """
+    if method == "umap":
+        sys.modules.setdefault("umap.parametric_umap", cast(Any, None))
+    with warnings.catch_warnings(action="ignore", category=ImportWarning):  # that there is none
+        importlib.import_module(_LIBRARIES[method])
 
 
 _LIBRARIES = {"pca": "numpy", "svd": "numpy", "umap": "umap"} | dict.fromkeys(

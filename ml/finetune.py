@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from ml import artifact, emnist, train  # train first: it tells TensorFlow what to use before it is loaded
 from ml.augment import Augment
-from ml.head import Collected
+from ml.head import Collected, Head, HeadConfig, Replay, Report, refit_from
 from ml.labels import CLASS_COUNT
 from ml.network import INPUT_SHAPE
 from ml.network import build as build_network
@@ -38,7 +38,7 @@ import keras
 CANNOT = 3
 MODES = ("finetune", "scratch")
 TELL_EVERY = 1.0  # seconds between two lines of progress
-TRAINED = 0.85  # share of the whole that is done when the training is; the rest is testing and placing
+TRAINED, FITTED = 0.85, 0.9  # shares of the whole: all layers, then the last one; the rest is testing and placing
 
 
 class CannotTrain(Exception):
@@ -57,8 +57,8 @@ class Job:
     collected_share: float = 40 / 256  # of a batch, where every drawing counts in full
     batch_size: int = 256
     learning_rate: float | None = None  # at its peak; fine-tuning takes a sixth of what a training takes
-    keep: float = 0.0  # how far fine-tuning reads EMNIST letters as the parent reads them, not as they are labelled
-    blend: float = 0.7  # how far fine-tuning goes from the parent's weights to those that it found, see _blend
+    keep: float = 0.8  # how far fine-tuning reads EMNIST letters as the parent reads them, not as they are labelled
+    blend: float = 1.0  # how far fine-tuning goes from the parent's weights to those that it found, see _blend
     checkpoint_seconds: float = 30.0
 
 
@@ -324,11 +324,52 @@ def fit(task: Task, work: Path, progress: Progress) -> tuple[keras.Model, list[d
 
 
 def _blend(tuned: keras.Model, parent: list[npt.NDArray[np.float32]], share: float) -> None:
-    """Weights on the way from the parent's to the fine-tuned ones: most of what is new, and less of the old lost.
+    """Weights on the way from the parent's to the fine-tuned ones: short of the end less of the old is lost.
 
     Wortsman et al., "Robust fine-tuning of zero-shot models", arXiv:2109.01903.
     """
     tuned.set_weights([old + share * (new - old) for old, new in zip(parent, tuned.get_weights(), strict=True)])
+
+
+def refit(network: keras.Model, task: Task, progress: Progress) -> None:
+    """Fit the last layer to what the others see by now: the quick retraining's own fit, and its guard of each class.
+
+    Reference letters are to be read as the parent reads them, so that what is new is not paid for with what is known.
+    """
+    parent, letters = Path(task.job.parent), emnist.load_letters(task.job.dataset, "train")
+    chosen = artifact.reference_of(letters.labels, task.config.seed)
+    images, labels = letters.images[chosen], letters.labels[chosen]
+    seen = keras.Model(network.input, features_of(network))
+    replay = Replay(train.predict_all(seen, images), labels, train.read_by(parent, images))
+    collected = replace(
+        task.collected,
+        weights=task.collected.weights * _weight(task, len(labels)),
+        features=train.predict_all(seen, task.collected.images),
+    )
+    temperature = artifact.fit_temperature(network, task.validation)
+    logits = network.get_layer("logits")
+    kernel, bias = logits.get_weights()
+    old = Head(kernel / temperature, bias / temperature)
+    head = refit_from(old, replay, collected, HeadConfig(), _fitting(progress)).head
+    logits.set_weights([head.kernel * temperature, head.bias * temperature])
+
+
+def _fitting(progress: Progress) -> Report:
+    """The progress of a fit as this training's."""
+
+    def told(fit: dict[str, Any]) -> None:
+        progress.tell("fitting", TRAINED + (FITTED - TRAINED) * fit["share"], loss=round(fit["loss"], 4))
+
+    return told
+
+
+def _weight(task: Task, replayed: int) -> float:
+    """Of a drawing that counts in full, beside one replayed letter: at most so that all make up their share of a batch.
+
+    By that share the site bounds what one contributor is of a class.
+    """
+    part = task.job.collected_share
+    return min(HeadConfig().collected_weight, part / (1 - part) * replayed / len(task.collected))
 
 
 def _kept_targets(task: Task, quota: npt.NDArray[np.int64], work: Path, progress: Progress) -> npt.NDArray[np.float32]:
@@ -421,7 +462,10 @@ def run(work: Path, progress: Progress) -> None:
         message=f"{task.steps} batches of {len(task.kept)} EMNIST letters and {len(task.collected)} drawings{going_on}",
     )
     network, history = fit(task, work, progress)
-    progress.tell("writing", TRAINED, message="trained; testing it and placing the reference letters")
+    if task.job.mode == "finetune":
+        progress.tell("fitting", TRAINED, message="trained; fitting the last layer to what the others see now")
+        refit(network, task, progress)
+    progress.tell("writing", FITTED, message="testing it and placing the reference letters")
     _write(output, task, network, history)
     progress.tell("done", 1.0)
 
@@ -447,6 +491,7 @@ def _write(output: Path, task: Task, network: keras.Model, history: list[dict[st
             f"The {'network of the' if scratch else 'model'} {artifact.digest_of(parent)[:12]}, trained "
             f"{'anew' if scratch else 'further'} for {epochs:g} epochs on the EMNIST letters of `{task.job.dataset}` "
             f"and {len(task.collected)} collected drawings."
+            + ("" if scratch else "\nIts last layer was then fitted to these, and to letters as that model reads them.")
         ),
         reference_seed=task.config.seed,
         parent=parent,

@@ -159,6 +159,22 @@ class Lessons:
 
 
 @dataclass(frozen=True)
+class Replay:
+    """Letters that a fit goes through again, and is not to unlearn.
+
+    `features` (R, 128) by the trunk that the head is for, `labels` (R,), and `read` (R, 37): the probabilities by the
+    model that serves, whose own trunk may be another.
+    """
+
+    features: Floats
+    labels: Bytes
+    read: Floats
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
 class Fitted:
     """A refitted head, and how the loss fell."""
 
@@ -170,15 +186,23 @@ class Fitted:
 
 def refit(parent: Path, collected: Collected, config: HeadConfig, seed: int, tell: Report = lambda _: None) -> Fitted:
     """The head that `retrain_head` would write, from drawings whose features are there. Writes nothing."""
+    old = artifact.load_head(parent)
+    chosen = _replay(artifact.emnist_reference(parent), config.replay_per_class, seed)
+    replay = Replay(chosen.features, chosen.labels, old.probabilities(chosen.features))
+    return refit_from(old, replay, collected, config, tell)
+
+
+def refit_from(
+    old: Head, replay: Replay, collected: Collected, config: HeadConfig, tell: Report = lambda _: None
+) -> Fitted:
+    """The head fitted anew from `old`, on letters and drawings whose features are by one trunk."""
     if collected.features is None:
         raise ValueError("the drawings have no features")
     import scipy.optimize  # noqa: F401 - it brings a BLAS of its own, which the limit below must find loaded
 
-    old = artifact.load_head(parent)
-    replay = _replay(artifact.emnist_reference(parent), config.replay_per_class, seed)
     # BLAS threads that wait for each other on a busy machine made this fit twenty times slower than one thread is
     with threadpool_limits(1, "blas"):
-        lessons = _lessons(replay, collected.features, collected, old, config.keep)
+        lessons = _lessons(replay, collected.features, collected, config.keep)
         return _fit_guarded(lessons, replay, old, config, tell)
 
 
@@ -202,14 +226,14 @@ def _replay(reference: artifact.FeatureSet, per_class: int, seed: int) -> artifa
     return artifact.FeatureSet(reference.features[chosen], reference.labels[chosen])
 
 
-def _lessons(replay: artifact.FeatureSet, features: Floats, collected: Collected, old: Head, keep: float) -> Lessons:
+def _lessons(replay: Replay, features: Floats, collected: Collected, keep: float) -> Lessons:
     """A drawing is to be read as its label; a replayed letter so in part, and in part as it is read now.
 
     Labels alone cost L a tenth of its recall on EMNIST, whatever was collected: there I and l look alike. Li and
     Hoiem, "Learning without forgetting", arXiv:1606.09282.
     """
     one_hot = np.eye(CLASS_COUNT, dtype=np.float32)
-    replayed = (1 - keep) * one_hot[replay.labels] + keep * old.probabilities(replay.features)
+    replayed = (1 - keep) * one_hot[replay.labels] + keep * replay.read
     return Lessons(
         np.concatenate([replay.features, features]).astype(np.float32, copy=False),
         np.concatenate([replayed, one_hot[collected.labels]]).astype(np.float32, copy=False),
@@ -217,13 +241,14 @@ def _lessons(replay: artifact.FeatureSet, features: Floats, collected: Collected
     )
 
 
-def _fit_guarded(lessons: Lessons, replay: artifact.FeatureSet, old: Head, config: HeadConfig, tell: Report) -> Fitted:
+def _fit_guarded(lessons: Lessons, replay: Replay, old: Head, config: HeadConfig, tell: Report) -> Fitted:
     """Fit; while a class loses more of its replay than it may, let its letters weigh twice as much and fit on."""
-    before = _recall(old, replay)
+    before = _recall(replay.read, replay.labels)
     fitted = _fit(lessons, old, old, config, _within(tell, *FITTING))
     low, high = FITTING[1], GUARDED
     for at in range(GUARD_ROUNDS):
-        losing = 100 * (before - _recall(fitted.head, replay)) > config.class_guard
+        after = _recall(fitted.head.probabilities(replay.features), replay.labels)
+        losing = 100 * (before - after) > config.class_guard
         if not losing.any():
             break
         weights = lessons.weights.copy()
@@ -244,11 +269,11 @@ def _within(tell: Report, low: float, high: float) -> Report:
     return told
 
 
-def _recall(head: Head, letters: artifact.FeatureSet) -> npt.NDArray[np.float64]:
-    """Of each class, (37,): the share read right."""
-    right = head.probabilities(letters.features).argmax(axis=1) == letters.labels
-    counts = np.bincount(letters.labels, minlength=CLASS_COUNT)
-    recall: npt.NDArray[np.float64] = np.bincount(letters.labels, right, CLASS_COUNT) / np.maximum(counts, 1)
+def _recall(read: Floats, labels: Bytes) -> npt.NDArray[np.float64]:
+    """Of each class, (37,): the share read right, from probabilities (N, 37) and labels (N,)."""
+    right = read.argmax(axis=1) == labels
+    counts = np.bincount(labels, minlength=CLASS_COUNT)
+    recall: npt.NDArray[np.float64] = np.bincount(labels, right, CLASS_COUNT) / np.maximum(counts, 1)
     return recall
 
 
@@ -326,14 +351,22 @@ def _write(parent: Path, output: Path, old: Head, new: Head, metrics: dict[str, 
         f"{metrics['head']['drawings']} collected drawings."
     )
     with artifact.made_whole(output) as aside:
-        for name in ("reference.npz", "test.npz"):
-            shutil.copyfile(parent / name, aside / name)
-        try:
-            (aside / "model.tflite").write_bytes(graft.into_litert((parent / "model.tflite").read_bytes(), old, new))
-            (aside / "model.keras").write_bytes(graft.into_keras((parent / "model.keras").read_bytes(), old, new))
-        except graft.GraftError as error:
-            raise artifact.BadArtifact(f"{parent}: {error}") from error
-        artifact.write_head(aside, new)
+        put_into(aside, parent, old, new)
         artifact.dump(aside / "config.json", settings)
         artifact.dump(aside / "metrics.json", metrics)
         (aside / "card.md").write_text(artifact.card(how, metrics, artifact.TAUGHT_NOTHING))
+
+
+def put_into(aside: Path, parent: Path, old: Head, new: Head) -> None:
+    """Write what an artefact has of its network: the parent's, with another last layer.
+
+    Raises ml.artifact.BadArtifact.
+    """
+    for name in ("reference.npz", "test.npz"):
+        shutil.copyfile(parent / name, aside / name)
+    try:
+        (aside / "model.tflite").write_bytes(graft.into_litert((parent / "model.tflite").read_bytes(), old, new))
+        (aside / "model.keras").write_bytes(graft.into_keras((parent / "model.keras").read_bytes(), old, new))
+    except graft.GraftError as error:
+        raise artifact.BadArtifact(f"{parent}: {error}") from error
+    artifact.write_head(aside, new)

@@ -26,6 +26,7 @@ PREPROCESS_VERSION = "1"
 MAX_STROKES = 64
 MAX_POINTS = 4096
 MAX_PIXELS = 4_000_000
+MAX_SCANS = 64  # of a progressive JPEG, which has about ten; each is another pass over all pixels, and takes 14 bytes
 MAX_COORDINATE = 1e6
 MAX_EXTRA = 1e12  # time in milliseconds, and pressure
 
@@ -36,6 +37,7 @@ SPAN = 24.0  # pixels of the result that the inked letter's larger side takes
 PEN = 2.8  # width of the pen, in pixels of the result
 SIGMA = 0.65  # of the Gaussian, in pixels of the result
 DOT = 0.02  # what is smaller than this share of the canvas is a dot, and no letter
+FINEST = 1e-100  # what is drawn smaller cannot be enlarged: floats end at 1e308
 WORKING_SIDE = 1024  # pixels; larger pictures are averaged down before the ink is looked for
 CONTRAST = 32  # of 255; less than this between ink and paper is noise
 SHADE = 24  # of 255; paper whose border differs by more than this is unevenly lit
@@ -146,7 +148,8 @@ def _extent(points: npt.NDArray[Any]) -> float:
 
 def _dot_extent(canvas: Any, farthest: float) -> float:
     side = max(canvas) if canvas is not None else 0.0
-    return max(DOT * side, 1e-9 * farthest)  # the second: what rounding of floats alone can make of one point
+    # the second: what rounding of floats alone can make of one point
+    return max(DOT * side, 1e-9 * farthest, FINEST)
 
 
 def _fit(points: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
@@ -246,6 +249,8 @@ def _decode(data: bytes) -> Image.Image:
     """The first picture of the file. Its size is read from the header and judged before a pixel is decoded."""
     if not data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
         raise InvalidImage("only PNG and JPEG pictures are read", "image_format")
+    if not data.startswith(b"\x89PNG") and data.count(b"\xff\xda") > MAX_SCANS:
+        raise InvalidImage(f"the picture is stored in too many scans: at most {MAX_SCANS}", "image_too_large")
     try:
         picture = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
         if picture.width * picture.height <= MAX_PIXELS:

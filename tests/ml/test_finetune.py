@@ -8,17 +8,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ml import artifact, familiarity, finetune, scribbles
+from ml import artifact, familiarity, finetune, scribbles, train
 from ml.artifact import SHIPPED
 from ml.emnist import Letters
-from ml.head import Collected
-from ml.labels import CLASSES
+from ml.head import Collected, HeadConfig
+from ml.labels import CLASSES, index_of
 from ml.predictor import Predictor
 from ml.preprocess import image_from_strokes
 from ml.train import TrainConfig
@@ -51,6 +52,18 @@ def work_folder(folder: Path, **job: Any) -> Path:
     return folder
 
 
+TRIANGLE = image_from_strokes([[[50, 0], [100, 90], [0, 90], [50, 0]]])
+
+
+def with_a_triangle_called_z(work: Path) -> Path:
+    """The drawings of a work folder, the last of them one that no network trained on letters reads so."""
+    letters = few_letters(1)
+    images = np.concatenate([letters.images[:-1], TRIANGLE[None]])
+    labels = np.append(letters.labels[:-1], np.uint8(index_of("Z")))
+    np.savez(work / "collected.npz", images=images, labels=labels, weights=np.ones(37, np.float32))
+    return work
+
+
 def start(work: Path, archive: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "ml.finetune", str(work)],
@@ -74,11 +87,12 @@ def follow(child: subprocess.Popen[str], enough: Callable[[dict[str, Any]], bool
     return told
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_in_mid_run_it_goes_on_and_makes_one_whole_artefact(
     tmp_path: Path, archive: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     work = work_folder(tmp_path / "work", epochs=3, batch_size=64, checkpoint_seconds=0.1, blend=0.01)
+    with_a_triangle_called_z(work)
     child = start(work, archive)
     follow(child, lambda _: bool(finetune._checkpoints(work)))
     child.send_signal(signal.SIGKILL)
@@ -112,6 +126,8 @@ def test_killed_in_mid_run_it_goes_on_and_makes_one_whole_artefact(
     assert set(judged["kinds"]) == set(scribbles.JUDGED_ON)
 
     assert 0 < difference(artefact, SHIPPED) < 0.02  # it went a hundredth of the way
+    assert Predictor(SHIPPED).predict(TRIANGLE).label != "Z"
+    assert Predictor(artefact).predict(TRIANGLE).label == "Z"  # by the last layer, which was fitted to what it sees now
 
     assert finetune.main([str(work)]) == 0  # there is nothing left to do
     assert '"stage": "training"' not in capsys.readouterr().out
@@ -122,6 +138,43 @@ def difference(one: Path, other: Path) -> float:
     image = image_from_strokes(GLYPHS["A"])
     seen = [Predictor(each).predict(image).features for each in (one, other)]
     return float(np.linalg.norm(seen[0] - seen[1]) / np.linalg.norm(seen[1]))
+
+
+@pytest.mark.slow
+def test_a_class_that_the_training_lost_is_read_again_as_the_parent_reads_it(
+    tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a fine-tuning that came to call each O a C."""
+    monkeypatch.setenv("EMNIST_ARCHIVE", str(archive))
+    drawn = Collected(TRIANGLE[None], np.array([index_of("Z")], np.uint8), np.ones(1, np.float32))
+    task = replace(finetune.prepare(work_folder(tmp_path / "work")), collected=drawn)
+    network, _ = finetune.build(task)
+    letters = np.stack([image_from_strokes(strokes) for strokes in GLYPHS.values()])
+
+    def read(images: np.ndarray) -> list[str]:
+        return [CLASSES[at] for at in train.predict_all(network, images).argmax(axis=1)]
+
+    by_the_parent = read(letters)
+    logits = network.get_layer("logits")
+    kernel, bias = logits.get_weights()
+    lost, taken = index_of("O"), index_of("C")
+    kernel[:, lost], bias[lost] = kernel[:, taken], bias[taken] - 1
+    logits.set_weights([kernel, bias])
+    assert "O" in by_the_parent
+    assert "O" not in read(letters)
+    finetune.refit(network, task, finetune.Progress())
+    assert read(letters) == by_the_parent
+    assert read(TRIANGLE[None]) == ["Z"]
+
+
+def weight_of(drawings: int, **job: Any) -> float:
+    return finetune._weight(task(np.ones(drawings, np.float32), **job), 14_800)
+
+
+def test_a_drawing_counts_no_more_in_the_fit_than_by_its_share_of_a_batch() -> None:
+    """By that share the site knows what one contributor is of a class; few drawings weigh as in a quick retraining."""
+    assert weight_of(7400, collected_share=0.2) == pytest.approx(0.5)
+    assert weight_of(10) == HeadConfig().collected_weight
 
 
 def test_a_missing_archive_is_said(

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml import artifact, head
+from ml import artifact
 from ml.artifact import SHIPPED, BadArtifact
-from ml.head import Collected, Head, HeadConfig, contributor_weights, retrain_head
+from ml.head import Collected, Head, HeadConfig, Replay, contributor_weights, refit_from, retrain_head
 from ml.labels import index_of
 from ml.predictor import Predictor
 from ml.preprocess import image_from_strokes
@@ -222,19 +222,52 @@ def test_no_drawings_have_no_weights() -> None:
     assert len(contributor_weights(np.empty(0, np.uint8), [], 400, 10, 0.2)) == 0
 
 
-def test_a_class_that_pays_for_another_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every I is called L: without the guard most of the letters I of the replay are read as L afterwards."""
+# --- the guard
+
+
+def i_called_l() -> tuple[Replay, Collected]:
+    """The reference letters as the shipped model reads them, and a hundred letters I of them that are called L."""
     reference = artifact.emnist_reference(SHIPPED)
+    read = artifact.load_head(SHIPPED).probabilities(reference.features)
     i = np.flatnonzero(reference.labels == index_of("I"))[:100]
-    drawings = Collected(
-        np.empty((0, 28, 28), np.uint8), np.full(100, index_of("L"), np.uint8), np.full(100, 10, np.float32)
+    called = Collected(
+        np.empty((0, 28, 28), np.uint8),
+        np.full(100, index_of("L"), np.uint8),
+        np.full(100, 10, np.float32),
+        reference.features[i],
     )
-    old = artifact.load_head(SHIPPED)
+    return Replay(reference.features, reference.labels, read), called
+
+
+def recall_of_i(read: np.ndarray, replay: Replay) -> float:
+    of = replay.labels == index_of("I")
+    return float((read[of].argmax(axis=1) == index_of("I")).mean())
+
+
+def test_a_class_that_pays_for_another_is_held() -> None:
+    """Every I is called L: without the guard most of the letters I of the replay are read as L afterwards."""
+    replay, called = i_called_l()
     config = HeadConfig(iterations=30)
-    lessons = head._lessons(reference, reference.features[i], drawings, old, config.keep)
-    before = head._recall(old, reference)[index_of("I")]
     kept, lost = (
-        before - head._recall(head._fit_guarded(lessons, reference, old, each, print).head, reference)[index_of("I")]
+        recall_of_i(replay.read, replay)
+        - recall_of_i(
+            refit_from(artifact.load_head(SHIPPED), replay, called, each).head.probabilities(replay.features), replay
+        )
+        for each in (config, replace(config, class_guard=100.0))
+    )
+    assert kept < lost / 2
+
+
+def test_a_class_is_held_to_what_the_serving_model_reads_of_it_also_where_the_fit_starts_below() -> None:
+    """A head that reads no I at all has none to lose: what serves does."""
+    replay, called = i_called_l()
+    shipped = artifact.load_head(SHIPPED)
+    blind = Head(shipped.kernel, shipped.bias - 20 * np.eye(37, dtype=np.float32)[index_of("I")])
+    assert recall_of_i(blind.probabilities(replay.features), replay) == 0
+    config = HeadConfig(iterations=30)
+    kept, lost = (
+        recall_of_i(replay.read, replay)
+        - recall_of_i(refit_from(blind, replay, called, each).head.probabilities(replay.features), replay)
         for each in (config, replace(config, class_guard=100.0))
     )
     assert kept < lost / 2

@@ -6,7 +6,10 @@ import pytest
 from ml import network
 
 
-@pytest.mark.parametrize(("name", "least", "most"), [("cdeotte", 320_000, 340_000), ("stride3", 600_000, 640_000)])
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [("cdeotte", 320_000, 340_000), ("stride3", 600_000, 640_000), ("sharp", 725_000, 735_000)],
+)
 def test_a_network_gives_37_logits_and_128_features(name: str, least: int, most: int) -> None:
     import keras
 

@@ -256,6 +256,12 @@ def _image_or_code(function: Callable[..., Pixels], *arguments: Any) -> str:
 coordinates = st.floats(-1e6, 1e6)
 
 
+@pytest.mark.parametrize("canvas", [None, (1e-305, 1e-305)])
+def test_what_is_too_small_for_floats_is_blank(canvas: tuple[float, float] | None) -> None:
+    with pytest.raises(BlankDrawing):
+        image_from_strokes([[[0.0, 0.0], [0.0, 1e-306]]], canvas)
+
+
 @given(st.lists(st.lists(st.lists(coordinates, min_size=2, max_size=2), max_size=5), max_size=5))
 def test_any_finite_strokes_are_an_image_or_blank(strokes: list[list[list[float]]]) -> None:
     try:
