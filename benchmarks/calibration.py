@@ -1,12 +1,13 @@
 """Why a model is surer than right, and what would help, on what its training held out; the test is never read here.
 
-    python -m benchmarks.calibration ml/shipped --dataset open37
+    python -m benchmarks.calibration ARTEFACT --dataset open37
 
 First, by groups of classes, how sure it is and how right, also on letters that it learned from. Then what is left of
 the calibration error by each way of fitting confidence to labels, in five parts, each judged by the fit on the others:
 
     temperature   all logits divided by one number, as artefacts have it
     pairs         and the difference of the logits within F/f, I/L and g/q by one more number
+    softened      a last layer refitted to be as sure within these pairs as it is right, as artefacts have it (ml.pairs)
 """
 
 from __future__ import annotations
@@ -25,9 +26,8 @@ from threadpoolctl import threadpool_limits
 from ml import artifact, exams
 from ml.calibration import calibration_error, error_by_chance
 from ml.labels import CLASS_COUNT, index_of
-from ml.predictor import Predictor
+from ml.pairs import PAIRS, soften
 
-PAIRS = ("Ff", "IL", "gq")
 PARTS, REPEATS = 5, 2
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -92,6 +92,25 @@ def judged(way: Way, size: int, logits: Floats, labels: Labels, seed: int) -> Fl
     return rows
 
 
+def judged_softened(folder: Path, held_out: artifact.FeatureSet, seed: int) -> Floats:
+    """The same by heads that are softened."""
+    head, reference = artifact.load_head(folder), artifact.emnist_reference(folder)
+    dealt = parts_of(held_out.labels, seed)
+    rows = np.empty((len(held_out), CLASS_COUNT))
+    for part in range(PARTS):
+        of = dealt == part
+        others = artifact.FeatureSet(held_out.features[~of], held_out.labels[~of])
+        rows[of] = soften(head, reference, others)[0].probabilities(held_out.features[of])
+    return rows
+
+
+def tell(name: str, rows: list[Floats], labels: Labels, numbers: Any) -> None:
+    off = 100 * np.mean([calibration_error(each, labels) for each in rows])
+    unlikely = np.mean([surprise(each, labels) for each in rows])
+    right = np.mean([(each.argmax(axis=1) == labels).mean() for each in rows])
+    print(f"{name:<12} error {off:.2f} points, surprise {unlikely:.4f}, right {right:.2%}, all: {numbers}", flush=True)
+
+
 def groups(probabilities: Floats, labels: Labels) -> None:
     read, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
     inside = {pair: np.isin(read, [index_of(each) for each in pair]) for pair in PAIRS}
@@ -109,8 +128,7 @@ def main() -> None:
     parsed = parser.parse_args()
     exam = exams.of_validation(parsed.dataset, parsed.artefact)
     assert exam.images is not None
-    predictor, head = Predictor(parsed.artefact), artifact.load_head(parsed.artefact)
-    features = np.stack([predictor.predict(image).features for image in exam.images])
+    head, features = artifact.load_head(parsed.artefact), artifact.features_of(parsed.artefact, exam.images)
     logits, labels = (features @ head.kernel + head.bias).astype(float), exam.labels.astype(int)
     groups(softmax(logits, axis=1), labels)
     reference = artifact.emnist_reference(parsed.artefact)
@@ -121,10 +139,12 @@ def main() -> None:
     for name, (way, size) in WAYS.items():
         with threadpool_limits(1, "blas"):  # threads that wait for each other take ten times as long
             rows = [judged(way, size, logits, labels, seed) for seed in range(REPEATS)]
-        off = 100 * np.mean([calibration_error(each, labels) for each in rows])
-        unlikely = np.mean([surprise(each, labels) for each in rows])
         numbers = np.round(fit(way, size, logits, labels), 3).tolist()
-        print(f"{name:<12} error {off:.2f} points, surprise {unlikely:.4f}, parameters on all {numbers}")
+        tell(name, rows, labels, numbers)
+    held_out = artifact.FeatureSet(features, exam.labels.astype(np.uint8))
+    rows = [judged_softened(parsed.artefact, held_out, seed) for seed in range(REPEATS)]
+    _, within = soften(head, artifact.emnist_reference(parsed.artefact), held_out)
+    tell("softened", rows, labels, within)
 
 
 if __name__ == "__main__":

@@ -30,9 +30,7 @@ from benchmarks.people import Letter, Maintainer, Visitor, by_writer, read_lette
 from ml.artifact import read_json
 from ml.evaluate import accuracy
 from ml.exams import predict_all
-from ml.labels import class_of, index_of
 from ml.predictor import Predictor
-from ml.preprocess import image_from_strokes
 from tests.running import ROOT, Site, running_site, wait_for
 
 HEAD_TIMEOUT = 300.0  # seconds
@@ -43,8 +41,8 @@ class Judge:
     """Letters that no model of the site is trained on."""
 
     def __init__(self, letters: list[Letter]) -> None:
-        self.images = [image_from_strokes(letter.strokes) for letter in letters]
-        self.labels = np.array([index_of(class_of(letter.character)) for letter in letters])
+        self.images = [letter.image for letter in letters]
+        self.labels = np.array([letter.label for letter in letters])
 
     def accuracy(self, folder: Path) -> float:
         """The share that the model in a folder reads right."""
@@ -89,7 +87,8 @@ class Loop:
         if run["state"] != "done":
             raise SystemExit(f"the {kind} retraining {run['state']}: {run['message']}\n{self.site.logs()}")
         judged, emnist = self.measure(run["candidate"]["version"])
-        say(f"{kind}: {run['outcome']}, {judged:.2%} of the letters that judge, {emnist:.2%} of EMNIST's")
+        say(f"{kind}: {run['outcome']}, {judged:.2%} of the letters that judge, {emnist:.2%} of EMNIST's.")
+        say(run["message"])
         return run | {"judge": judged, "emnist": emnist}
 
     def go_back(self) -> None:

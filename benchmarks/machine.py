@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from pathlib import Path
@@ -39,6 +40,11 @@ def children(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time that a process and all below it have taken: unlike a clock, it does not see other programs."""
-    processes = [psutil.Process(each) for each in (pid, *children(pid))]
-    return sum(times.user + times.system for times in (each.cpu_times() for each in processes))
+    """Processor time that a process and all below it have taken, also those that have ended: unlike a clock, it does
+    not see other programs."""
+    taken = 0.0
+    for each in (pid, *children(pid)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = psutil.Process(each).cpu_times()
+            taken += times.user + times.system + times.children_user + times.children_system
+    return taken

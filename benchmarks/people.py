@@ -15,6 +15,8 @@ from typing import Any
 
 import requests
 
+from ml.labels import class_of, index_of
+from ml.preprocess import Pixels, image_from_strokes
 from tests.running import Site, wait_for
 
 Strokes = list[list[list[float]]]
@@ -34,6 +36,16 @@ class Letter:
         """A canvas that just holds the strokes."""
         xs, ys = zip(*(point[:2] for stroke in self.strokes for point in stroke), strict=True)
         return {"width": max(1.0, max(xs) + 1), "height": max(1.0, max(ys) + 1)}
+
+    @property
+    def image(self) -> Pixels:
+        """(28, 28) uint8, as a model sees it."""
+        return image_from_strokes(self.strokes)
+
+    @property
+    def label(self) -> int:
+        """Of its class."""
+        return index_of(class_of(self.character))
 
 
 def read_letters(path: Path) -> list[Letter]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 GOALS = {  # figure: (whether smaller is better, goal)
     "network_shipped_ms": (True, 1.0),
@@ -15,11 +16,13 @@ GOALS = {  # figure: (whether smaller is better, goal)
     "loop_50_corrections_s": (True, 10.0),
     "map_umap_20000_s": (True, 30.0),
     "map_place_ms": (True, 50.0),
+    "load_errors": (True, 0.0),
+    "load_p95_ms": (True, 150.0),
 }
 WIDTHS = (50, 12, 13, 11)
 
 
-def table(figures: Mapping[str, float], machine: str) -> str:
+def table(figures: Mapping[str, Any], machine: str) -> str:
     """All of it, with ratios and goals."""
     rule = "  " + "─" * (sum(WIDTHS) + 6)
     lines = ["", f"  {machine}", rule, _row("one prediction", "median ms", "to LiteRT", "goal"), rule]
@@ -36,6 +39,13 @@ def table(figures: Mapping[str, float], machine: str) -> str:
     lines += [_precise(figures, *each) for each in _LOOP]
     lines += [rule, _row("maps of 20,000 letters, umap compiled", "", "", "goal"), rule]
     lines += [_precise(figures, *each) for each in _MAPS]
+    if "load_visitors" in figures:
+        lines += [
+            rule,
+            _row(f"a crowd of {figures['load_visitors']}, on {figures['load_database']}", "", "", "goal"),
+            rule,
+        ]
+        lines += [_precise(figures, *each) for each in _CROWD if each[1] in figures]
     return "\n".join([*lines, rule, ""])
 
 
@@ -60,6 +70,14 @@ _MEMORY = (("largest web process", "web_rss_mb"), ("inference worker", "inferenc
 _LOOP = (
     ("from the last approval to a new model that serves", "loop_50_corrections_s"),
     ("    the slowest round", "loop_50_corrections_worst_s"),
+)
+_CROWD = (
+    ("a prediction, 95th percentile, in ms", "load_p95_ms"),
+    ("    its median", "load_p50_ms"),
+    ("errors", "load_errors"),
+    ("predictions a second", "load_rate"),
+    ("memory grown over 100,000 predictions, in MB", "memory_grown_mb"),
+    ("visitors at which it breaks", "breaking_visitors"),
 )
 _MAPS = (("by UMAP, in s", "map_umap_20000_s"), ("one letter placed, in ms", "map_place_ms"))
 

@@ -3,14 +3,17 @@
 It starts a whole site of its own beside whatever else runs: private Redis, database and files, one inference worker,
 gunicorn as the Procfile starts it; and the same site once more with LiteRT inside the view. The two are measured in
 turns, so that a machine that grows busy meanwhile is no advantage to either; of the turns the medians count. Nothing
-but 127.0.0.1 is ever asked. A third site shows the loop: 50 corrections, approved, learned from, served. Last comes
-a map of 20,000 letters, in this process. It takes about three minutes.
+but 127.0.0.1 is ever asked. A third site shows the loop: 50 corrections, approved, learned from, served. Then comes
+a map of 20,000 letters, in this process. That takes about three minutes. Last comes a crowd: 200 visitors for five
+minutes (`--minutes`), 100,000 predictions in the same processes, and more and more visitors until it breaks; that takes
+some twenty minutes, and `--minutes 0` leaves it out.
 
 The processor times a prediction (`cpu_ms_*`) do not depend on what else the machine does; all other times do.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -22,8 +25,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
-from benchmarks import corrections, letter, load, machine, maps, report
+from benchmarks import corrections, crowd, letter, load, machine, maps, report
 from ml.artifact import SHIPPED
 from ml.predictor import Predictor
 from ml.preprocess import image_from_strokes
@@ -59,9 +63,12 @@ class Turn:
 
 def main() -> None:
     """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__.partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=crowd.MINUTES, help="of the crowd; 0: without it")
+    asked = parser.parse_args()
     described = machine.described()
     say("LiteRT and Keras, each in a process by itself")
-    figures = {"predict_litert_median_ms": litert_median(), "predict_keras_median_ms": keras_median()}
+    figures: dict[str, Any] = {"predict_litert_median_ms": litert_median(), "predict_keras_median_ms": keras_median()}
     say("the network that ships beside the demo's, one image on one core")
     figures |= json.loads(_printed_by("benchmarks.networks"))
     with running_site(own_redis=True) as site, inprocess_site(site) as inside:
@@ -72,10 +79,12 @@ def main() -> None:
     say("a map of 20,000 letters by UMAP, and a letter placed on it")
     figures |= maps.figures()
     figures = {name: round(value, 3) for name, value in figures.items()}
+    if asked.minutes:
+        figures |= crowd.measure(asked.minutes, crowd.VISITORS, crowd.PREDICTIONS, crowd.STEPS)
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(figures | {"machine": described}, indent=1) + "\n")
     print(report.table(figures, described))
-    if figures["throughput_errors"]:
+    if figures["throughput_errors"] or figures.get("load_errors"):
         sys.exit("There were errors: the numbers above mean little.")
 
 
