@@ -14,7 +14,7 @@ export LETTERLOOP_STROKES ?= $(SHARED)/strokes/chars74k-dev.jsonl
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench train env lock clean
+.PHONY: help run test lint format bench train audit env lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ bench: env  ## measure speed and memory; writes var/bench.json
 
 train: env  ## train the model that ships, into var/model (ARGS for its options)
 	$(VENV)/python -m ml.train --output var/model $(ARGS)
+
+audit: env  ## dependencies, licences and secrets; ARGS=--write to list them anew
+	$(VENV)/python -m scripts.audit $(ARGS)
 
 env:  ## .venv with all that tests and checks need
 	@$(BOOTSTRAP) dev

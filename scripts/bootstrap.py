@@ -23,6 +23,7 @@ VENV = os.path.join(ROOT, ".venv")
 VENV_PYTHON = os.path.join(VENV, "bin", "python")
 LOG = os.path.join(VENV, "install.log")
 REQUIREMENTS = {"run": "requirements.txt", "dev": "requirements-dev.txt"}
+SERVE = "requirements-serve.txt"  # with which that of "run" begins
 LOCK = "requirements.lock"
 NO_COMPILER = (  # what setuptools, make, meson and CMake say without one
     "command 'gcc' failed: No such file",
@@ -139,7 +140,7 @@ def stamp(purpose: str) -> str:
 def fingerprint(purpose: str) -> str:
     """Changes with the Python and with any requirement."""
     digest = hashlib.sha256(("%d.%d" % sys.version_info[:2]).encode())
-    for name in sorted({REQUIREMENTS["run"], REQUIREMENTS[purpose], LOCK}):
+    for name in sorted({REQUIREMENTS["run"], REQUIREMENTS[purpose], SERVE, LOCK}):
         with open(os.path.join(ROOT, name), "rb") as opened:
             digest.update(opened.read())
     return digest.hexdigest()

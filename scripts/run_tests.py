@@ -1,6 +1,9 @@
 """What `make test` does: bring what the tests use on this machine, run them, and say what was not run and why.
 
 .venv/bin/python -m scripts.run_tests [pytest's own arguments]
+
+Without any, all tests that are not marked `long` run in two processes, file by file, those in a browser last: once
+Playwright runs in a process, Django lets it ask no database any more.
 """
 
 from __future__ import annotations
@@ -23,8 +26,12 @@ DATA = {
 }
 
 
+WHOLE = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "-m", "not long")
+LONG = "the long tests, which CI runs: make test ARGS='-m long'"
+
+
 class NotRun:
-    """A pytest plugin: names, at the end, the groups of tests that this machine could not run."""
+    """A pytest plugin: names, at the end, the groups of tests that were not run, and why."""
 
     def __init__(self, reasons: list[str]) -> None:
         self.reasons = reasons
@@ -32,7 +39,7 @@ class NotRun:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Just before pytest's closing line."""
         if self.reasons:
-            terminalreporter.section("not run on this machine")
+            terminalreporter.section("not run")
         for reason in self.reasons:
             terminalreporter.line(reason)
 
@@ -45,7 +52,9 @@ def main() -> int:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="letterloop-redis-"))
             os.environ["REDIS_URL"] = stack.enter_context(EmbeddedRedis(Path(folder))).url
         missing = missing_data() + missing_browser() + missing_litert_js()
-        return int(pytest.main(sys.argv[1:], plugins=[NotRun(missing)]))
+        asked = sys.argv[1:]
+        left_out = [] if asked else [LONG]
+        return int(pytest.main(asked or [*WHOLE], plugins=[NotRun(missing + left_out)]))
 
 
 def missing_data() -> list[str]:

@@ -26,6 +26,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,8 +40,10 @@ from letters.embedded import end_with_parent, find_server
 from tests.programs import Programs
 
 ROOT = Path(__file__).resolve().parent.parent
+REMEMBERED = 1.2  # seconds; letters.health.FRESH and a little
 START_TIMEOUT = 120.0  # seconds; a machine that trains a model at the same time is slow
 STOP_TIMEOUT = 15.0
+LOWEST_PORT, CLIENTS_PORTS = 10_000, 32_768  # where Linux begins to give ports to clients
 PREPARE = """\
 import django
 django.setup()
@@ -52,6 +55,7 @@ call_command("collectstatic", interactive=False, verbosity=0)
 # What a developer may have set for a site of his own, and no site of ours is to see.
 FOREIGN = [
     "ALLOWED_HOSTS",
+    "BACKUP_DAYS",
     "CONN_MAX_AGE",
     "CSRF_TRUSTED_ORIGINS",
     "DATA_LICENCE",
@@ -60,11 +64,19 @@ FOREIGN = [
     "DYNO",
     "HOLDOUT_SHARE",
     "HOST",
+    "LEARNED_PER_CLASS",
     "LETTERLOOP_ENV",
+    "LOG_FORMAT",
     "LOG_LEVEL",
+    "LOG_REQUESTS",
+    "MAP_COLLECTED",
     "MAP_SAMPLE",
     "MAP_STALE_AFTER",
+    "METRICS_TOKEN",
+    "PRIVACY_CONTACT",
     "PROXIES",
+    "QUEUE_LIMITS",
+    "REPORTS_TO_HIDE",
     "RUN_SILENT_AFTER",
     "RUN_STALE_AFTER",
     "S3_BUCKET",
@@ -73,9 +85,17 @@ FOREIGN = [
     "S3_REGION",
     "S3_TIMEOUT",
     "SECRET_KEY_FALLBACKS",
+    "SECURE_HSTS_SECONDS",
+    "SECURE_SSL_REDIRECT",
+    "THROTTLE_CONTRIBUTORS",
     "THROTTLE_DRAWINGS",
+    "THROTTLE_FILES",
+    "THROTTLE_KEPT",
+    "THROTTLE_PICTURES",
     "THROTTLE_PREDICTIONS",
+    "THROTTLE_REPORTS",
     "VISIBILITY_TIMEOUT",
+    "WATCH_LIMIT",
     "WEB_CONCURRENCY",
     "WEB_THREADS",
 ]
@@ -207,12 +227,12 @@ class Site:
 
     def start(self) -> None:
         """Prepare the database, the model and the files; start web and worker; return when a visitor can be served."""
-        self._prepare()
+        self.prepare()
         self.worker.start()
         self.web.start()
         self.wait_until_ready()
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
         """The first site with all it has in its folder is prepared, the others of this process begin as its copies."""
         if not self.env["DATABASE_URL"].startswith("sqlite:///") or "S3_BUCKET" in self.env:
             self.python(PREPARE)
@@ -230,9 +250,11 @@ class Site:
             part.kill()
 
     def wait_until_ready(self, timeout: float = START_TIMEOUT) -> None:
-        """Until /readyz says yes. Raises SiteError with the last lines of the logs."""
+        """Until /readyz says yes of what is now: each web process may say for a moment how it was before. Raises
+        SiteError with the last lines of the logs."""
+        asked = time.monotonic()
         try:
-            wait_for(self._is_ready, "the site is ready", timeout)
+            wait_for(lambda: self._is_ready() and time.monotonic() - asked > REMEMBERED, "the site is ready", timeout)
         except SiteError as late:
             raise SiteError(f"{late}\n{self.logs()}") from late
 
@@ -299,11 +321,13 @@ def running_site(
     processes: int | None = None,
     env: Mapping[str, str] | None = None,
     own_redis: bool = False,
+    prepare: Callable[[Site], None] | None = None,
 ) -> Iterator[Site]:
     """A site of its own, ready to be asked; gone with all its data at the end.
 
     `threads` and `processes` are those of the web server, its own defaults where not given. `env` is set for all of its
-    processes. `own_redis` starts a Redis that a test may stop, also where REDIS_URL names another.
+    processes. `prepare` lays its database and files; where none is given a first start does.
+    `own_redis` starts a Redis that a test may stop, also where REDIS_URL names another.
     """
     with contextlib.ExitStack() as stack:
         folder = Path(
@@ -316,6 +340,8 @@ def running_site(
         if processes is not None:
             settings["WEB_CONCURRENCY"] = str(processes)
         site = Site(folder, settings | dict(env or {}), redis_part)
+        if prepare is not None:
+            site.prepare = partial(prepare, site)  # type: ignore[method-assign]
         stack.callback(site.end)
         site.start()
         yield site
@@ -331,7 +357,12 @@ def _environment(folder: Path, redis_url: str, database_url: str) -> dict[str, s
         "SECRET_KEY": secrets.token_urlsafe(50),
         "PORT": str(free_port()),
         "THROTTLE_PREDICTIONS": "none",
+        "THROTTLE_PICTURES": "none",
         "THROTTLE_DRAWINGS": "none",
+        "THROTTLE_FILES": "none",
+        "THROTTLE_KEPT": "none",
+        "THROTTLE_CONTRIBUTORS": "none",
+        "THROTTLE_REPORTS": "none",
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))),
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": "ignore:You're running the worker with superuser",
@@ -339,10 +370,13 @@ def _environment(folder: Path, redis_url: str, database_url: str) -> dict[str, s
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that was free a moment ago, below those that clients are given: whoever calls a server that
+    is down, again and again, is given the server's own port in the end, and it cannot start any more."""
+    while True:
+        port = LOWEST_PORT + secrets.randbelow(CLIENTS_PORTS - LOWEST_PORT)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 # --- Redis: one of our own, or an empty database of the one that is configured --------------------------------------

@@ -101,7 +101,11 @@ class RunningUp:
         return tops[0]
 
     def wait_until_gone(self) -> None:
-        wait_for(lambda: not self.family(), f"all processes ended: {self.family()}", ENDED_WITHIN)
+        try:
+            wait_for(lambda: not self.family(), "all processes ended", ENDED_WITHIN)
+        except AssertionError as late:
+            left = [(process.pid, process.cmdline()) for process in self.family()]
+            raise AssertionError(f"{late}; there are {left}\n{self.said()}") from None
 
     def end_for_certain(self) -> None:
         for process in self.family():
@@ -182,6 +186,7 @@ class TestUp:
         assert stat.S_IMODE((folder / "url").stat().st_mode) == 0o600
         assert "6379" not in url
 
+    @pytest.mark.long
     def test_killed_without_a_chance_to_clean_up_it_leaves_nothing(self, up: Callable[..., RunningUp]) -> None:
         site = up()
         site.wait_until_ready()
@@ -191,6 +196,7 @@ class TestUp:
         again = up()
         again.wait_until_ready()
 
+    @pytest.mark.long
     @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent was killed")
     def test_killed_with_its_whole_process_group_it_leaves_nothing(self, up: Callable[..., RunningUp]) -> None:
         site = up()
@@ -198,6 +204,7 @@ class TestUp:
         os.killpg(site.process.pid, signal.SIGKILL)
         site.wait_until_gone()
 
+    @pytest.mark.long
     def test_one_process_that_dies_ends_all_and_is_named(self, up: Callable[..., RunningUp]) -> None:
         site = up()
         site.wait_until_ready()
@@ -207,6 +214,7 @@ class TestUp:
         assert "worker ended by itself (killed by SIGKILL)" in site.said()
         assert not site.family()
 
+    @pytest.mark.long
     def test_a_redis_that_dies_ends_all_and_is_named(self, up: Callable[..., RunningUp]) -> None:
         site = up()
         site.wait_until_ready()
@@ -327,6 +335,7 @@ def checkout(tmp_path: Path) -> Path:
     package(tmp_path / "package", build="")
     (folder / "requirements.txt").write_text(f"-e {tmp_path / 'package'}\n")
     (folder / "requirements-dev.txt").write_text("-r requirements.txt\n")
+    (folder / "requirements-serve.txt").write_text("")
     (folder / "requirements.lock").write_text("")
     (folder / "manage.py").write_text("import sys\nprint('up runs with', sys.argv[1:])\n")
     return folder

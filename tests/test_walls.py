@@ -19,6 +19,13 @@ STEPS = (
     "reply",
     "tasks",
     "health",
+    "metrics",
+    "probes",
+    "exposition",
+    "drift",
+    "drift_tests",
+    "drift_words",
+    "drift_charts",
     "models",
     "review",
     "examine",
@@ -35,6 +42,15 @@ STEPS = (
     "model_facts",
     "export",
     "importing",
+    "quotas",
+    "reports",
+    "showing",
+    "backup",
+    "stored",
+    "privacy",
+    "influence",
+    "mine",
+    "retention",
 )
 HEAVY = ("tensorflow", "keras", "umap", "sklearn", "scipy", "numba", "matplotlib")
 
@@ -87,7 +103,7 @@ def loaded(code: str, *, seconds: int = 120) -> set[str]:
 
 def test_the_reader_of_imports_sees_them(tmp_path: Path) -> None:
     """Were it blind, all else here would pass."""
-    assert known(ROOT / "letters" / "api.py", "letters.collect", "rest_framework", "celery") == {
+    assert known(ROOT / "letters" / "api" / "drawings.py", "letters.collect", "rest_framework", "celery") == {
         "letters.collect",
         "rest_framework",
     }
@@ -123,9 +139,19 @@ def test_the_tables_know_nothing_of_the_work() -> None:
     "path",
     [
         ROOT / "letters" / f"{name}.py"
-        for name in ("api", "api_maps", "api_models", "model_pages", "serializers", "views", "checks", "health")
+        for name in (
+            "model_pages",
+            "serializers",
+            "views",
+            "checks",
+            "health",
+            "watching",
+            "request_log",
+            "exposition",
+        )
     ]
-    + modules("letters/admin"),
+    + modules("letters/admin")
+    + modules("letters/api"),
     ids=lambda path: path.name,
 )
 def test_only_the_steps_write(path: Path) -> None:
@@ -166,3 +192,11 @@ def test_the_inference_worker_loads_litert_and_nothing_heavier() -> None:
 def test_preprocessing_is_cheap_to_load() -> None:
     found = loaded("import ml.preprocess, ml.labels")
     assert found & {*HEAVY, "ai_edge_litert", "django"} == set()
+
+
+@pytest.mark.slow
+def test_a_map_by_umap_loads_no_tensorflow() -> None:
+    """Which umap itself would, for a part of it that is not used: half a gigabyte, and most of the time it takes."""
+    found = loaded("import numpy\nfrom ml import embed\nembed.fit('umap', numpy.eye(40, 5, dtype=numpy.float32))")
+    assert "umap" in found
+    assert found & {"tensorflow", "keras"} == set()

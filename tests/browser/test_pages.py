@@ -12,7 +12,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from tests.browser.visitor import PREDICTIONS, L, Visitor, come_true, intercept
 from tests.running import Site
 
-PAGES = ("/samples", "/mine", "/about", "/api/", "/no-such-page")
+PAGES = ("/samples", "/mine", "/about", "/privacy", "/api/", "/no-such-page")
 POLICY = {
     "default-src 'none'",
     "script-src 'self'",

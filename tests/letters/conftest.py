@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import count
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.test import override_settings
@@ -31,6 +33,15 @@ def _quick_passwords() -> Iterator[None]:
 
 
 @pytest.fixture
+def storage(settings: Any, tmp_path: Path) -> Path:
+    """Of this test alone."""
+    settings.MEDIA_ROOT = settings.VAR_DIR = tmp_path
+    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}  # pages without `collectstatic`
+    settings.STORAGES = settings.STORAGES | {"staticfiles": plain}
+    return tmp_path
+
+
+@pytest.fixture
 def visitor(site: Site) -> Iterator[Visitor]:
     """Somebody new."""
     with Visitor(site) as somebody:
@@ -41,7 +52,13 @@ def visitor(site: Site) -> Iterator[Visitor]:
 def frail_site() -> Iterator[Site]:
     """A site whose parts a test may break and must mend; its quotas are small, and a proxy names its visitors."""
     env = {"DRAWINGS_PER_DAY": "5", "THROTTLE_PREDICTIONS": "60/min", "THROTTLE_DRAWINGS": "60/min", "PROXIES": "1"}
-    with running_site(own_redis=True, processes=1, env=env) as started:
+    env |= {
+        "THROTTLE_KEPT": "10/hour",
+        "THROTTLE_CONTRIBUTORS": "8/hour",
+        "THROTTLE_REPORTS": "6/hour",
+        "THROTTLE_PICTURES": "7/min",
+    }
+    with running_site(own_redis=True, processes=2, env=env) as started:
         yield started
 
 

@@ -68,8 +68,8 @@ def test_a_damaged_file_on_this_machine_is_fetched_anew(
     damage(cached)
     restart_worker(frail_site)
     frail_site.wait_until_ready()
-    assert cached.read_bytes() == stored.read_bytes()
     assert frail_visitor().predict()["probabilities"] == before["probabilities"]
+    assert cached.read_bytes() == stored.read_bytes()
 
 
 def test_a_damaged_file_in_storage_is_never_loaded(

@@ -155,7 +155,7 @@ def test_mine_are_my_own_newest_first(site: Site, visitor: Visitor) -> None:
 
 
 def test_a_stranger_has_none(visitor: Visitor) -> None:
-    assert visitor.get("/api/v1/drawings/mine").json() == {"drawings": [], "total": 0}
+    assert visitor.get("/api/v1/drawings/mine").json() == {"drawings": [], "total": 0, "next": None, "key": None}
 
 
 # --- The same again ------------------------------------------------------------------------------------------------

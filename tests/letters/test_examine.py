@@ -237,6 +237,7 @@ def test_the_model_is_the_one_that_serves(model: ModelVersion) -> None:
     examine.examine([drawing.pk, other.pk])
     assert examine.unexamined(9) == []
     Examination.objects.filter(drawing=other).update(model=a_model(9))
+    Drawing.objects.filter(pk=other.pk).update(examined_by=a_model(9))
     assert examine.unexamined(9) == [other.pk]
 
 
@@ -379,10 +380,12 @@ def test_a_broker_that_is_down_costs_the_visitor_nothing(
     assert examined(frail_site, kept)["predicted"] == "Z"
 
 
-def test_the_mark_is_made_as_a_drawing_is_kept(model: ModelVersion) -> None:
+def test_the_mark_is_made_as_a_drawing_is_kept(model: ModelVersion, settings: Any) -> None:
+    settings.QUOTAS = dict.fromkeys(settings.QUOTAS)
     reading = collect.Reading("Z", 0.9, {}, (0, 0), [], {"score": 0.5, "known": True}, model)
     token = collect.make_token(reading, fingerprint=collect.fingerprint_of(Z, 200, 200), contributor=uuid.uuid4())
     facts = {"strokes": Z, "width": 200, "height": 200, "character": "z", "token": token, "consent": True}
+    facts |= {"network": "somewhere"}
     first, again = (collect.keep_drawing(**facts, idempotency_key=key).drawing for key in ("one-of-two", "two-of-two"))
     assert (first.likeness, again.likeness, again.duplicate_of) == ("", "exact", first)
 

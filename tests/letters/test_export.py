@@ -144,6 +144,19 @@ def test_idx_says_which_drawing_an_image_is(output: Path) -> None:
     assert len(items) == len(drawings)
 
 
+def test_no_cell_of_the_table_is_a_formula(output: Path) -> None:
+    """Whoever opens it in a spreadsheet runs nothing that somebody else wrote: it has no text of anybody's."""
+    brought_in = Import.objects.create(name='=HYPERLINK("https://evil.example")', consent="@SUM(1)")
+    writer = somebody()
+    Contributor.objects.filter(pk=writer.pk).update(imported_from=brought_in)
+    for letter in "lZ":
+        a_drawing(letter, contributor=writer)
+    dataset.write("idx", output)
+    rows = list(csv.reader(io.StringIO(member(output, "items.csv").decode())))
+    assert len(rows) == 3
+    assert not [cell for row in rows for cell in row if not re.fullmatch(r"[0-9A-Za-z][\w-]*", cell)]
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_each_file_has_its_hash_in_the_sheet(format: str, output: Path) -> None:
     a_drawing()

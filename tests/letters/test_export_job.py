@@ -117,7 +117,7 @@ def test_a_lost_message_is_sent_again() -> None:
     a_drawing()
     asked = export.request("idx", "ada")
     assert export.stale() == []
-    Export.objects.update(created_at=timezone.now() - timedelta(minutes=1))
+    Export.objects.update(heartbeat_at=timezone.now() - timedelta(minutes=1))
     assert export.stale() == [asked.pk]
 
 
@@ -256,6 +256,7 @@ def test_a_drawing_that_no_export_holds_does_not(changes: dict[str, Any], commit
 def test_a_drawing_that_came_later_does_not(committed: Committed) -> None:
     a_drawing()
     done = made()
+    Export.objects.update(finished_at=timezone.now() - export.CLOCKS_DIFFER - timedelta(minutes=1))
     later = a_drawing()
     with committed():
         later.delete()

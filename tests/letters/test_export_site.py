@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.letters.training import PATIENCE, Maintainer
+from tests.letters.training import PATIENCE, Maintainer, watch
 from tests.running import Site, wait_for
 
 pytestmark = pytest.mark.slow
@@ -111,11 +111,17 @@ def test_what_a_killed_trainer_left_is_made_by_the_next(training_site: Site, mai
     training_site.trainer.kill()
     try:
         assert see(maintainer, export_id)["state"] == "running"
-    finally:
         forget(training_site, many)
         long_ago = "UPDATE letters_export SET heartbeat_at = '2026-01-01 00:00:00+00:00' WHERE state = 'running'"
         training_site.rows(long_ago)  # what passes meanwhile is the time after which it is taken for dead
+    finally:
         training_site.trainer.start()
+
+    def over() -> bool:
+        watch(training_site)  # what it sends is no good any more once a trainer that takes long to start takes it
+        return bool(see(maintainer, export_id)["state"] != "running")
+
+    wait_for(over, "it is taken up", PATIENCE)
     assert few <= wait_over(maintainer, export_id)["done"] < MANY
     (row,) = training_site.rows("SELECT attempts FROM letters_export WHERE id = %s", uuid.UUID(export_id))
     assert row["attempts"] == 2

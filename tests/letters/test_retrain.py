@@ -178,7 +178,7 @@ def test_what_is_learned_from() -> None:
     taken = snapshots.Snapshot.take()
     assert taken.ids == sorted(taken.ids)
     assert taken.counts == {"T": 1, "Z": 2}
-    assert snapshots.unpacked(taken.packed) == set(taken.ids)
+    assert snapshots.packed_ids(taken.packed) == {each.bytes for each in taken.ids}
     judging = snapshots.holdout()
     assert (judging.images.shape, judging.labels.tolist()) == ((1, 28, 28), [11])
     assert bytes(judging.images) == bytes(judge.drawings.get().image)
@@ -192,7 +192,7 @@ def test_one_contributor_has_a_share_and_no_more(champion: ModelVersion) -> None
     a_drawing("Z", contributor=other)
     run = TrainingRun(kind="head", claim=uuid.uuid4())
     weigh = retrain.Weighing(base=40.0, weight=10.0, share=0.2)
-    collected = retrain.collect(hold.Hold(run), snapshots.Snapshot.take(), weigh)
+    collected, _ = retrain.collect(hold.Hold(run), snapshots.Snapshot.take(), weigh)
     mine = Drawing.objects.filter(contributor=flooding).count()
     flooded = float(sorted(collected.weights)[:mine][0] * mine)
     assert flooded / (40.0 + float(collected.weights.sum())) == pytest.approx(0.2, abs=1e-3)

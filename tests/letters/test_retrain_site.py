@@ -253,6 +253,7 @@ def test_the_policy_is_set_within_its_limits(training_site: Site, maintainer: Ma
         "holdout_minimum": "100",
         "maps_after": "0",
     }
+    form |= {f"{kept}_days": "0" for kept in ("rejected", "pending", "drawings", "exports", "models", "log")}
     refusal = maintainer.post(page, data=form | {"contributor_share": "1.5"})
     assert (refusal.status_code, "less than or equal to 1" in refusal.text) == (200, True)
     assert maintainer.post(page, data=form).status_code == 302

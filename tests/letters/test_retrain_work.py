@@ -20,7 +20,7 @@ from ml import artifact, gate, head
 from tests.letters.collected import a_drawing, somebody
 from tests.running import ROOT, wait_for
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [pytest.mark.django_db(transaction=True, serialized_rollback=True), pytest.mark.slow]
 
 
 @pytest.fixture(autouse=True)
@@ -398,16 +398,16 @@ def test_an_attempt_goes_on_where_the_last_one_was(monkeypatch: pytest.MonkeyPat
     claimed = hold.claim(run.pk)
     assert claimed
     taken = retrain.Snapshot.take()
-    claimed.champion_id = registry.current().pk
-    assert hold.work_folder(claimed, taken) == left
+    base = registry.current()
+    assert hold.work_folder(claimed, taken, base) == left
     (left / "checkpoint").write_text("half way")
     claimed.attempts = 2
-    folder = hold.work_folder(claimed, taken)
+    folder = hold.work_folder(claimed, taken, base)
     assert (folder / "checkpoint").read_text() == "half way"
     assert not left.exists()  # whoever is still at work there finds nothing
     Drawing.objects.first().delete()
     claimed.attempts = 3
-    folder = hold.work_folder(claimed, retrain.Snapshot.take())
+    folder = hold.work_folder(claimed, retrain.Snapshot.take(), base)
     assert not (folder / "checkpoint").exists()  # it learned from something else
 
 
