@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 from django.db import transaction
-from django.db.models import Case, Q, QuerySet, Value, When
+from django.db.models import Q, QuerySet
 
 from letters import registry
 from letters.errors import NoModel
@@ -186,25 +186,36 @@ def unexamined(limit: int) -> list[uuid.UUID]:
         model = registry.current()
     except NoModel:
         return []
-    if Examination.objects.filter(model=model).count() == Drawing.objects.count():
-        return []  # the rule, and counting is quicker than looking
-    missing = Drawing.objects.filter(Q(examination=None) | ~Q(examination__model=model))
-    waits_first = Case(When(state=Drawing.State.PENDING, then=Value(0)), default=Value(1))
-    return list(missing.order_by(waits_first, "-created_at").values_list("pk", flat=True)[:limit])
+    others = list(ModelVersion.objects.exclude(pk=model.pk).order_by().values_list("pk", flat=True))
+    found: list[uuid.UUID] = []
+    for state in (Drawing.State.PENDING, Drawing.State.APPROVED, Drawing.State.REJECTED):
+        for examined in (Q(examined_by=None), Q(examined_by__in=others)):  # each is a place in an index
+            missing = Drawing.objects.filter(examined, state=state).order_by()
+            found += missing.values_list("pk", flat=True)[: limit - len(found)]
+    return found
 
 
 def features_of(drawings: Sequence[Drawing], digest: str) -> Floats:
     """Features (N, 128) of drawings by the layers below the last of a registered model.
 
-    Those noted by a model with the same layers are taken as they are; the others are computed, and noted.
+    Those noted by a model with the same layers are taken as they are; the others are computed, and noted where the
+    serving model has these layers too.
     """
     trunk = _examiner(digest).trunk
+    look = _examine if trunk == registry.trunk_of(registry.current()) else _read
     found: dict[uuid.UUID, Floats] = {}
     for some in _batches(drawings, 500):
         noted = Examination.objects.filter(drawing__in=[each.pk for each in some], trunk=trunk)
         found |= {pk: _unpacked(bytes(features)) for pk, features in noted.values_list("drawing_id", "features")}
-    found |= _examine([each for each in drawings if each.pk not in found], digest)
+    found |= look([each for each in drawings if each.pk not in found], digest)
     return np.array([found[each.pk] for each in drawings], np.float32).reshape(-1, 128)
+
+
+def _read(drawings: list[Drawing], digest: str) -> dict[uuid.UUID, Floats]:
+    """The features of each drawing."""
+    images = {each.pk: np.frombuffer(each.image, np.uint8).reshape(28, 28) for each in drawings}
+    predict = _examiner(digest).predictor.predict
+    return {pk: predict(image).features for pk, image in images.items()}
 
 
 def _examine(drawings: list[Drawing], digest: str) -> dict[uuid.UUID, Floats]:
@@ -295,7 +306,10 @@ def _note(noted: list[Examination]) -> None:
         found = each.drawing
         original = found.duplicate_of_id if found.duplicate_of_id in there else None
         Drawing.objects.filter(pk=found.pk).update(
-            usefulness=found.usefulness, duplicate_of=original, likeness=found.likeness if original else ""
+            examined_by=each.model_id,
+            usefulness=found.usefulness,
+            duplicate_of=original,
+            likeness=found.likeness if original else "",
         )
 
 

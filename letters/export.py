@@ -18,8 +18,7 @@ from django.core.files import File
 from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import Q
-from django.db.models.signals import pre_delete
-from django.dispatch import receiver
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from letters import consent, dataset, errors
@@ -29,7 +28,8 @@ log = logging.getLogger(__name__)
 
 SELECTION = "approved"  # what an export of the site is of; the command knows others
 BEAT = 1.0  # seconds between two signs of life
-STALE = timedelta(seconds=30)  # without one, the worker is taken for dead
+STALE = timedelta(seconds=30)  # without one, by the database's clock, the worker is taken for dead
+CLOCKS_DIFFER = timedelta(minutes=15)  # at most, those of the web process and the trainer
 ATTEMPTS = 3  # workers that may die over an export, and times that one is begun again because of a withdrawal
 State = Export.State
 
@@ -52,7 +52,7 @@ def request(format: str, requested_by: str) -> Export:
         waiting = Export.objects.filter(format=Export.Format(format), state__in=(State.QUEUED, State.RUNNING)).first()
         if waiting is not None:
             return waiting
-        made = Export.objects.create(format=Export.Format(format), requested_by=requested_by)
+        made = Export.objects.create(format=Export.Format(format), requested_by=requested_by, heartbeat_at=Now())
         transaction.on_commit(partial(_send, made.pk))
     return made
 
@@ -68,8 +68,7 @@ def stale() -> list[uuid.UUID]:
 
     One that has cost three workers is not tried any more.
     """
-    limit = timezone.now() - STALE
-    silent = Export.objects.filter(state=State.RUNNING, heartbeat_at__lt=limit)
+    silent = Export.objects.filter(state=State.RUNNING, heartbeat_at__lt=Now() - STALE)
     silent.filter(attempts__gte=ATTEMPTS).update(
         state=State.FAILED,
         claim=None,
@@ -79,7 +78,8 @@ def stale() -> list[uuid.UUID]:
     )
     taken_back = list(silent.values_list("pk", flat=True))
     silent.update(state=State.QUEUED, claim=None)
-    lost = Export.objects.filter(state=State.QUEUED, created_at__lt=limit).values_list("pk", flat=True)
+    asked_long_ago = Q(heartbeat_at=None) | Q(heartbeat_at__lt=Now() - STALE)
+    lost = Export.objects.filter(asked_long_ago, state=State.QUEUED).values_list("pk", flat=True)
     return list({*taken_back, *lost})
 
 
@@ -106,6 +106,7 @@ def make(export_id: uuid.UUID) -> None:
         work.fail(f"{type(problem).__name__}: {problem} (the trainer's log says more)")
     finally:
         shutil.rmtree(work.folder, ignore_errors=True)
+        clear_folders()
 
 
 def _claim(export_id: uuid.UUID) -> uuid.UUID | None:
@@ -119,7 +120,7 @@ def _claim(export_id: uuid.UUID) -> uuid.UUID | None:
         state=State.RUNNING,
         claim=claim,
         attempts=attempts + 1,
-        heartbeat_at=timezone.now(),
+        heartbeat_at=Now(),
         withdrawn_at=None,
         done=0,
         total=dataset.selected(SELECTION).count(),
@@ -177,7 +178,7 @@ class _Work:
             size=written.size,
             done=written.drawings,
             total=written.drawings,
-            finished_at=timezone.now(),
+            finished_at=Now(),
         )
         return published == 1
 
@@ -192,7 +193,7 @@ class _Work:
         self._mine.update(state=State.FAILED, claim=None, message=message, finished_at=timezone.now())
 
     def _update(self, **values: Any) -> None:
-        if self._mine.update(heartbeat_at=timezone.now(), **values) != 1:
+        if self._mine.update(heartbeat_at=Now(), **values) != 1:
             raise Superseded
 
 
@@ -207,6 +208,14 @@ class _Watched(File):  # type: ignore[type-arg] # generic in the stubs alone
         self._told()
         content: bytes = self._file.read(size)
         return content
+
+
+def clear_folders() -> None:
+    """Remove what workers that died left on this machine of exports that nobody makes any more."""
+    at_work = {str(pk) for pk in Export.objects.filter(state=State.RUNNING).values_list("pk", flat=True)}
+    for left in (settings.VAR_DIR / "cache" / "exports").glob("*-*"):
+        if left.name.rpartition("-")[0] not in at_work:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def delete_files(export_id: uuid.UUID) -> None:
@@ -246,21 +255,25 @@ def discard(export_ids: Iterable[uuid.UUID]) -> None:
             transaction.on_commit(partial(delete_files, each))
 
 
-@receiver(pre_delete, sender=Drawing)
-def refuse_exports_of(sender: type[Drawing], instance: Drawing, **_: object) -> None:
-    """A drawing goes, whoever deletes it: what was made with it is handed out no more, and its file is deleted."""
-    never_reviewed = instance.state == Drawing.State.PENDING and instance.revision == 0
-    if never_reviewed or instance.consent not in consent.PUBLISHABLE:
-        return  # no export holds it
-    refuse = partial(_refuse_exports_since, instance.created_at)
+def refuse_exports_of(drawings: Iterable[Drawing]) -> None:
+    """Drawings go: what was made with them is handed out no more, and its file is deleted."""
+    made = [each.created_at for each in drawings if _may_be_in_one(each)]
+    if not made:
+        return
+    refuse = partial(_refuse_exports_since, min(made))
     refuse()
-    # Once more when the drawing is gone for all to see: an export may have begun, and read it, in between.
-    transaction.on_commit(partial(_refuse_and_delete, refuse), robust=True)
+    # Once more when the drawings are gone for all to see: an export may have begun, and read them, in between.
+    transaction.on_commit(lambda: _refuse_and_delete(refuse), robust=True)  # no partial: Django asks its name
+
+
+def _may_be_in_one(drawing: Drawing) -> bool:
+    never_reviewed = drawing.state == Drawing.State.PENDING and drawing.revision == 0
+    return not never_reviewed and drawing.consent in consent.PUBLISHABLE
 
 
 def _refuse_exports_since(made: Any) -> None:
-    """What was finished before the drawing was made cannot hold it."""
-    holding = Q(state=State.RUNNING) | Q(state=State.DONE, finished_at__gte=made)
+    """What was finished before the drawing was made cannot hold it; the clocks of two machines said when."""
+    holding = Q(state=State.RUNNING) | Q(state=State.DONE, finished_at__gte=made - CLOCKS_DIFFER)
     Export.objects.filter(holding, withdrawn_at=None).update(withdrawn_at=timezone.now())
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from django.conf import settings
 
-from letters import errors, registry
+from letters import census, errors, registry, snapshots
 from letters.models import Drawing, LetterMap, ModelVersion
 from ml import artifact, emnist
 from ml.labels import CLASS_COUNT, index_of
@@ -202,10 +202,21 @@ class Drawn:
         return len(self.ids)
 
 
-def drawn(model: ModelVersion, space: str, tell: Report) -> Drawn:
-    """All drawings that are approved now. Raises ml.artifact.BadArtifact."""
+def shown_ids() -> set[uuid.UUID]:
+    """The drawings that belong on maps: all that are approved, or MAP_COLLECTED of them where there are more, as many
+    of each class as there can be, half of them those that were approved last."""
     approved = Drawing.objects.filter(state=Drawing.State.APPROVED)
-    wanted = list(approved.order_by("pk").values_list("pk", flat=True))
+    if census.up_to(approved, settings.MAP_COLLECTED) <= settings.MAP_COLLECTED:
+        return set(approved.order_by().values_list("pk", flat=True))
+    each = settings.MAP_COLLECTED // CLASS_COUNT
+    sample = snapshots.sampled(approved, newest=each // 2, by_chance=each - each // 2)
+    return set().union(*sample.values())
+
+
+def drawn(model: ModelVersion, space: str, tell: Report) -> Drawn:
+    """The drawings that belong on maps now. Raises ml.artifact.BadArtifact."""
+    approved = Drawing.objects.filter(state=Drawing.State.APPROVED)
+    wanted = sorted(shown_ids())
     ids: list[uuid.UUID] = []
     labels: list[int] = []
     vectors = [np.empty((0, 784), np.uint8) if space == LetterMap.Space.PIXELS else np.empty((0, 128), np.float32)]

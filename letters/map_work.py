@@ -16,14 +16,15 @@ from typing import Any
 import numpy as np
 from django.db import DatabaseError, IntegrityError, close_old_connections, connection, transaction
 from django.db.models import F, Q
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
 from letters import emnist_images, errors, fitting, map_files, map_sample, maps, placing, registry
 from letters.map_files import Floats, Letters
 from letters.map_sample import Emnist
 from letters.maps import ATTEMPTS, Space, State
-from letters.models import Drawing, LetterMap, MapPoint, ModelVersion
+from letters.models import LetterMap, MapPoint, ModelVersion
+from letters.showing import public_where
 from ml import embed
 from ml.artifact import BadArtifact
 from ml.emnist import ArchiveError
@@ -66,21 +67,21 @@ def _picture_emnist() -> None:
 
 
 def _claim(map_id: uuid.UUID) -> LetterMap | None:
-    now = timezone.now()
     if maps.busy().exclude(pk=map_id).exists():
         return None
-    silent = Q(heartbeat_at=None) | Q(heartbeat_at__lt=now - maps.stale_after())
+    silent = Q(heartbeat_at=None) | Q(heartbeat_at__lt=Now() - maps.stale_after())
     free = (
         Q(state=State.QUEUED)
         | Q(silent, state=State.RUNNING, attempts__lt=ATTEMPTS)
         | Q(silent, state=State.DONE, finished_at=None, attempts__lt=ATTEMPTS)
     )
-    begins = {"claim": uuid.uuid4(), "worker": f"{socket.gethostname()}, process {os.getpid()}", "heartbeat_at": now}
+    worker = f"{socket.gethostname()}, process {os.getpid()}"
+    begins: dict[str, Any] = {"claim": uuid.uuid4(), "worker": worker, "heartbeat_at": Now()}
     mine = LetterMap.objects.filter(free, pk=map_id)
     try:
         with transaction.atomic():
             had = mine.filter(published_at=None).update(
-                state=State.RUNNING, attempts=F("attempts") + 1, started_at=Coalesce("started_at", now), **begins
+                state=State.RUNNING, attempts=F("attempts") + 1, started_at=Coalesce("started_at", Now()), **begins
             ) or mine.exclude(published_at=None).update(attempts=F("attempts") + 1, **begins)
     except IntegrityError:  # another of its kind runs
         return None
@@ -131,7 +132,7 @@ class _Hold:
             while not self._ended.wait(PULSE) and not self.lost:
                 try:
                     close_old_connections()
-                    self.lost = not self.mine.update(heartbeat_at=timezone.now(), progress=self._progress)
+                    self.lost = not self.mine.update(heartbeat_at=Now(), progress=self._progress)
                 except DatabaseError as problem:
                     log.warning("the progress of the map %s cannot be written just now: %s", self.map.pk, problem)
         finally:
@@ -265,13 +266,12 @@ def _store_points(hold: _Hold, ids: Sequence[uuid.UUID], plane: Floats) -> None:
 
 def _publish(hold: _Hold, **values: Any) -> None:
     """All at once. Where a drawing was withdrawn meanwhile, the figures, which show it, are left to be drawn anew."""
-    now = timezone.now()
     hold.check()
     with transaction.atomic():
         hold.finish(
             state=State.DONE,
-            published_at=now,
-            finished_at=now,
+            published_at=Now(),  # by the database's clock: the newest is shown
+            finished_at=Now(),
             progress={"share": 1.0, "message": "done"},
             **values,
         )
@@ -314,7 +314,7 @@ def _complete(hold: _Hold) -> None:
 
 def _figures_again(made: LetterMap, letters: Letters) -> list[tuple[str, bytes]]:
     """As it stands now, with the drawings that are on it."""
-    shown_ = made.points.filter(drawing__state=Drawing.State.APPROVED).values_list("x", "y", "drawing__label")
+    shown_ = made.points.filter(public_where("drawing__")).values_list("x", "y", "drawing__label")
     collected = [(x, y, index_of(label)) for x, y, label in shown_]
     plane = np.concatenate([letters.plane, np.array([each[:2] for each in collected], np.float32).reshape(-1, 2)])
     labels = np.concatenate([letters.labels, np.array([each[2] for each in collected], np.uint8)])

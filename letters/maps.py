@@ -4,8 +4,9 @@ with a drawing that is withdrawn. How one is made stands in map_work.py."""
 from __future__ import annotations
 
 import logging
+import math
+import time
 import uuid
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,14 +17,14 @@ import numpy as np
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Q, QuerySet
-from django.db.models.signals import pre_delete
-from django.dispatch import receiver
+from django.db.models.functions import Now
 from django.utils import timezone
 
-from letters import errors, map_files, map_sample, registry
+from letters import census, errors, map_files, map_sample, registry
 from letters.map_files import Floats, Letters, Readings
 from letters.map_sample import Emnist
-from letters.models import Decision, Drawing, LetterMap, MapPoint, ModelVersion, Policy, Serving
+from letters.models import Drawing, LetterMap, MapPoint, ModelVersion, Policy, Serving
+from letters.showing import public_where
 from ml import embed
 from ml.labels import CLASS_COUNT, CLASSES, index_of
 
@@ -37,6 +38,8 @@ ATTEMPTS = 3  # workers that may die over a map
 KEPT = 3  # maps of each kind that stay when a newer one is published
 FAILED_KEPT = 5
 AGAIN = 10.0  # seconds after which what was sent is of no use: it is sent once more, see letters.tasks.watch
+QUICKLY_COUNTED = 2_000  # points of a map
+COUNTS_KEPT = 30.0  # seconds, of a map with more
 WITH_DRAWINGS = ("figure.svg", "figure.png")  # files of a map that show what was collected
 
 
@@ -86,11 +89,22 @@ def models_of(found: LetterMap) -> list[str]:
 
 
 def collected_counts(maps: Iterable[LetterMap]) -> dict[uuid.UUID, dict[str, int]]:
-    """How many collected drawings each map shows now, by class."""
-    shown = MapPoint.objects.filter(map__in=list(maps), drawing__state=Drawing.State.APPROVED)
-    counts: dict[uuid.UUID, dict[str, int]] = defaultdict(dict)
-    for map_id, label, count in shown.values_list("map_id", "drawing__label").annotate(count=Count("pk")):
-        counts[map_id][label] = count
+    """How many collected drawings each map shows, by class: now, or, where there are many, as of half a minute ago."""
+    return {each.pk: _counted(each) for each in maps}
+
+
+_known: dict[uuid.UUID, tuple[float, dict[str, int]]] = {}
+"""By map with many points: when they were counted, by this process's clock, and the counts."""
+
+
+def _counted(found: LetterMap) -> dict[str, int]:
+    counted_at, counts = _known.get(found.pk, (-math.inf, {}))
+    if time.monotonic() - counted_at < COUNTS_KEPT:
+        return counts
+    shown = found.points.filter(public_where("drawing__")).order_by()
+    counts = dict(shown.values_list("drawing__label").annotate(count=Count("pk")))
+    if sum(counts.values()) > QUICKLY_COUNTED:
+        _known[found.pk] = time.monotonic(), counts
     return counts
 
 
@@ -108,9 +122,9 @@ def file_of(found: LetterMap, name: str) -> bytes:
 
 
 def collected_points(found: LetterMap) -> bytes:
-    """The columns of the approved drawings that are on a map now."""
+    """The columns of the drawings that are on a map now and that the public is shown."""
     examined = [f"drawing__examination__{name}" for name in ("predicted", "probability", "label_probability")]
-    rows = found.points.filter(drawing__state=Drawing.State.APPROVED).order_by("pk").values_list(
+    rows = found.points.filter(public_where("drawing__")).order_by("pk").values_list(
         "x", "y", "drawing_id", "drawing__label", "drawing__predicted", "drawing__probability", *examined
     )  # fmt: skip
     plane, ids, labels, readings = [], [], [], []
@@ -297,10 +311,16 @@ def request_again(trigger: str, requested_by: str, *, without: Q | None = None) 
 
 
 def on_schedule() -> int:
-    """Make those anew on which letters are missing, or from which some were withdrawn; how many."""
-    if not _changed_since():
-        return 0
-    return request_again(Trigger.SCHEDULE, "the schedule")
+    """Make those anew on which letters are missing, or from which some were withdrawn; how many.
+
+    None while those that it asked for before are on their way: two beats by mistake ask twice.
+    """
+    on_their_way = LetterMap.objects.filter(trigger=Trigger.SCHEDULE, state__in=(State.QUEUED, State.RUNNING))
+    with transaction.atomic():
+        Serving.objects.select_for_update().first()  # so that two who ask at once do so one after the other
+        if on_their_way.exists() or not _changed_since():
+            return 0
+        return request_again(Trigger.SCHEDULE, "the schedule")
 
 
 def _changed_since() -> bool:
@@ -308,9 +328,8 @@ def _changed_since() -> bool:
     newest = published().filter(method=Method.UMAP, space=Space.FEATURES).first()
     if newest is None:
         return True
-    approved = Drawing.objects.filter(state=Drawing.State.APPROVED).count()
-    still = newest.points.filter(fitted=True, drawing__state=Drawing.State.APPROVED).count()
-    return not approved == still == newest.collected_count
+    fitted = newest.points.filter(fitted=True).values_list("drawing_id", flat=True)
+    return len(fitted) != newest.collected_count or set(fitted) != map_sample.shown_ids()
 
 
 def after_approval() -> None:
@@ -323,9 +342,8 @@ def after_approval() -> None:
 def approved_since_the_last() -> int:
     """How many drawings were approved since a map was last asked for."""
     last = LetterMap.objects.order_by("-created_at").values_list("created_at", flat=True).first()
-    decided = Decision.objects.filter(new_state=Drawing.State.APPROVED, drawing__state=Drawing.State.APPROVED)
-    since = decided.filter(created_at__gt=last) if last else decided
-    return since.order_by().values("drawing").distinct().count()
+    approved = Drawing.objects.filter(state=Drawing.State.APPROVED)
+    return census.up_to(approved.filter(state_since__gt=last) if last else approved)
 
 
 def after_promotion() -> None:
@@ -361,12 +379,11 @@ def look_after() -> None:
     """Send again what waits, what a worker left when it died, and what a published map still lacks."""
     from letters import tasks
 
-    now = timezone.now()
-    silent = LetterMap.objects.filter(state=State.RUNNING, heartbeat_at__lt=now - stale_after())
+    silent = LetterMap.objects.filter(state=State.RUNNING, heartbeat_at__lt=Now() - stale_after())
     silent.filter(attempts__gte=ATTEMPTS).update(
         state=State.FAILED,
         claim=None,
-        finished_at=now,
+        finished_at=Now(),
         message=f"{ATTEMPTS} workers ended while they made it; the last lines of the trainer's log may say why."
         " The map before it stays. It can be asked for again",
     )
@@ -390,14 +407,15 @@ def send_next(expires: float | None = None) -> None:
 
 
 def stale_after() -> timedelta:
-    """The silence after which a worker counts as dead: longer than what is computed without letting others speak."""
+    """The silence after which a worker counts as dead: longer than what is computed without letting others speak. By
+    the clock of the database, for those of machines differ."""
     return timedelta(seconds=settings.MAP_STALE_AFTER)
 
 
 def busy() -> QuerySet[LetterMap]:
     """Those that a living worker is at: one at a time, for retrainings and exports have the same workers."""
     return LetterMap.objects.filter(
-        state__in=(State.RUNNING, State.DONE), finished_at=None, heartbeat_at__gte=timezone.now() - stale_after()
+        state__in=(State.RUNNING, State.DONE), finished_at=None, heartbeat_at__gte=Now() - stale_after()
     )
 
 
@@ -441,12 +459,12 @@ def discard(map_ids: Iterable[uuid.UUID]) -> None:
         map_files.delete_folder(f"{map_files.ROOT}/{each}")
 
 
-@receiver(pre_delete, sender=Drawing)
-def redraw_maps_of(sender: type[Drawing], instance: Drawing, **_: object) -> None:
-    """A drawing goes: its points go with it, and the figures that show them are drawn anew."""
-    on = list(LetterMap.objects.filter(points__drawing=instance.pk).values_list("pk", flat=True))
+def redraw_maps_of(drawing_ids: Sequence[uuid.UUID]) -> None:
+    """Drawings go: their points go with them, and the figures that show them are drawn anew."""
+    shown_on = MapPoint.objects.filter(drawing__in=drawing_ids)
+    on = list(LetterMap.objects.filter(pk__in=shown_on.values("map")).values_list("pk", flat=True))
     if on:
-        transaction.on_commit(partial(forget_figures, on), robust=True)
+        transaction.on_commit(lambda: forget_figures(on), robust=True)  # no partial: Django asks its name
 
 
 def forget_figures(map_ids: list[uuid.UUID]) -> None:

@@ -7,23 +7,28 @@ those of pixels it is the maps worker's: the pixels of all letters are large.
 from __future__ import annotations
 
 import logging
+import math
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime
 from functools import lru_cache
 
 import numpy as np
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
-from letters import map_files, map_sample, maps
+from letters import census, map_files, map_sample, maps
 from letters.map_files import Floats, Letters
-from letters.models import Drawing, Examination, LetterMap, MapPoint
+from letters.models import Drawing, Examination, LetterMap
 from ml import embed
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 200  # drawings; predictions wait for the same worker meanwhile
+NOT_ASKED_FOR = 30.0  # seconds, a storage that did not answer
 Space = LetterMap.Space
 
 
@@ -35,25 +40,51 @@ def place(drawing_ids: Sequence[uuid.UUID]) -> None:
 
 def place_missing(space: str = Space.FEATURES) -> bool:
     """Put up to AT_ONCE drawings on each map that lacks them; whether there may be more."""
-    more = False
-    for group in _groups(space):
-        for each in group:
-            more = _place([each], missing_on(each)) == AT_ONCE or more
+    more, looked_at = False, _to_look_at(space)
+    wanted = map_sample.shown_ids() if looked_at else set()
+    for each in looked_at:
+        more = _place([each], missing_on(each, wanted)) == AT_ONCE or more
+        _take_off(each, wanted)
     return more
 
 
 def lacking(space: str) -> bool:
     """Whether a map of a space lacks drawings that could be on it."""
-    return any(missing_on(each) for group in _groups(space) for each in group)
+    looked_at = _to_look_at(space)
+    wanted = map_sample.shown_ids() if looked_at else set()
+    return any(missing_on(each, wanted) for each in looked_at)
 
 
-def missing_on(found: LetterMap) -> list[uuid.UUID]:
-    """Up to AT_ONCE drawings that could be on a map and are not, the newest first."""
-    placeable = _placeable(found)
-    if placeable.count() == MapPoint.objects.filter(map=found, drawing__in=placeable).count():
-        return []  # the rule, and counting is quicker than looking
-    missing = placeable.exclude(map_points__map=found).order_by("-created_at")
-    return list(missing.values_list("pk", flat=True)[:AT_ONCE])
+def missing_on(found: LetterMap, wanted: set[uuid.UUID]) -> list[uuid.UUID]:
+    """Up to AT_ONCE of the `wanted` drawings that could be on a map and are not."""
+    newest = _newest()
+    missing = wanted.difference(found.points.values_list("drawing_id", flat=True))
+    if not missing:
+        _complete[found.pk] = newest
+        return []
+    return list(_placeable(found).filter(pk__in=missing).values_list("pk", flat=True)[:AT_ONCE])
+
+
+_complete: dict[uuid.UUID, datetime | None] = {}
+"""By map: when the last drawing had been approved as nothing was missing on it."""
+
+
+def _to_look_at(space: str) -> list[LetterMap]:
+    """The newest maps of a space, without those on which nothing was missing and nothing was approved since."""
+    newest = _newest()
+    there = [each for group in _groups(space) for each in group]
+    return [each for each in there if each.pk not in _complete or _complete[each.pk] != newest]
+
+
+def _newest() -> datetime | None:
+    approved = Drawing.objects.filter(state=Drawing.State.APPROVED)
+    return approved.order_by("-state_since").values_list("state_since", flat=True).first()
+
+
+def _take_off(found: LetterMap, wanted: set[uuid.UUID]) -> None:
+    """Where a map shows many more than it should, others came since: those that are not `wanted` any more go."""
+    if census.up_to(found.points.all(), most := settings.MAP_COLLECTED * 5 // 4) > most:
+        found.points.exclude(drawing__in=wanted).delete()
 
 
 def _placeable(found: LetterMap) -> QuerySet[Drawing]:
@@ -74,12 +105,16 @@ def _place(group: list[LetterMap], drawing_ids: Sequence[uuid.UUID]) -> int:
     """How many were placed."""
     if not drawing_ids:
         return 0
-    ids, vectors = _vectors_of(group[0], drawing_ids)
-    letters = _letters(group[0].sample, group[0].files[map_files.LETTERS][0])
     places = []
-    for each in group:
-        plane = _plane(each.files[map_files.LETTERS][0])
-        places.append((each, dict(zip(ids, embed.place(vectors, letters, plane).tolist(), strict=True))))
+    try:
+        ids, vectors = _vectors_of(group[0], drawing_ids)
+        letters = _letters(group[0].sample, group[0].files[map_files.LETTERS][0])
+        for each in group:
+            plane = _plane(each.files[map_files.LETTERS][0])
+            places.append((each, dict(zip(ids, embed.place(vectors, letters, plane).tolist(), strict=True))))
+    except OSError as problem:
+        log.warning("drawings are placed later, the letters of a map cannot be read just now: %s", problem)
+        return 0
     try:
         with transaction.atomic():
             maps.add_points(places, fitted=False)
@@ -126,6 +161,19 @@ def _plane(stored: str) -> Floats:
     return _load(stored).plane
 
 
+_away_until = -math.inf  # by the count of seconds
+
+
 def _load(stored: str) -> Letters:
-    with map_files.opened({map_files.LETTERS: (stored, 0)}, map_files.LETTERS) as file:
-        return Letters.load(file)
+    """Raises OSError: at once where the storage did not answer a moment ago, for predictions wait meanwhile."""
+    global _away_until
+    if time.monotonic() < _away_until:
+        raise OSError("the storage did not answer a moment ago")
+    try:
+        with map_files.opened({map_files.LETTERS: (stored, 0)}, map_files.LETTERS) as file:
+            return Letters.load(file)
+    except FileNotFoundError:  # it answers: a newer map took this one's place
+        raise
+    except OSError:
+        _away_until = time.monotonic() + NOT_ASKED_FOR
+        raise

@@ -17,8 +17,8 @@ from django.db import transaction
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from letters import errors
-from letters.models import Contributor, Decision, Drawing
+from letters import errors, metrics
+from letters.models import Contributor, Decision, Drawing, Report
 from ml.labels import CHARACTERS, class_of
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Wanted:
     since: date | None = None
     until: date | None = None  # that day included
     duplicates: bool | None = None  # them alone, or none of them
+    reported: bool = False  # those alone that visitors reported and nobody has decided about, in whatever state
     order: str = "useful"  # or "newest"
 
 
@@ -57,7 +58,13 @@ ORDERS = {"useful": ("-usefulness", "id"), "newest": ("-created_at", "-id")}
 
 def queue(wanted: Wanted = Wanted()) -> QuerySet[Drawing]:
     """The drawings in their order, without those of muted contributors."""
-    drawings = Drawing.objects.filter(state=wanted.state, contributor__muted_at=None)
+    # not by joining them: few are muted, and counting would read all contributors for each that is not
+    muted = Contributor.objects.filter(pk=OuterRef("contributor"), muted_at__isnull=False)
+    drawings = Drawing.objects.filter(~Exists(muted))
+    if wanted.reported:
+        drawings = drawings.filter(Exists(Report.objects.filter(drawing=OuterRef("pk"), decision=None)))
+    else:
+        drawings = drawings.filter(state=wanted.state)
     if wanted.label:
         drawings = drawings.filter(label=wanted.label)
     if wanted.contributor:
@@ -177,7 +184,7 @@ class History:
 def histories(contributor_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, History]:
     """By contributor."""
     counted = (
-        Drawing.objects.filter(contributor__in=set(contributor_ids))
+        Drawing.objects.filter(state__in=State.values, contributor__in=set(contributor_ids))  # as an index has them
         .order_by()
         .values_list("contributor")
         .annotate(
@@ -223,7 +230,7 @@ def decide(*, reviewer: User, drawing_id: uuid.UUID, revision: int, judgement: J
     judgement.check()
     with transaction.atomic():
         decision = _decide(reviewer, drawing_id, revision, judgement)
-        _learn_after([decision])
+        _after([decision])
     return decision
 
 
@@ -247,7 +254,7 @@ def decide_all(*, reviewer: User, drawings: Iterable[tuple[uuid.UUID, int]], jud
     for start in range(0, len(asked), AT_ONCE):
         with transaction.atomic():
             some = [_try(reviewer, pk, revision, judgement) for pk, revision in asked[start : start + AT_ONCE]]
-            _learn_after([each.decision for each in some if each.decision])
+            _after([each.decision for each in some if each.decision])
         outcomes += some
     return outcomes
 
@@ -266,7 +273,13 @@ def _decide(reviewer: User, drawing_id: uuid.UUID, revision: int, judgement: Jud
     if drawing.revision != revision or not _change(drawing, decision, {"claimed_by": None, "claimed_at": None}):
         return _said_before(drawing_id, revision, decision)
     decision.save(force_insert=True)
+    Report.objects.filter(drawing=drawing_id, decision=None).update(decision=decision)
+    _count(decision)
     return decision
+
+
+def _count(decision: Decision) -> None:
+    transaction.on_commit(partial(metrics.count, metrics.DECISIONS, decision.action))
 
 
 def _found(drawing_id: uuid.UUID) -> Drawing:
@@ -300,6 +313,7 @@ def _change(drawing: Drawing, decision: Decision, claim: dict[str, object]) -> b
     typed = decision.new_character == drawing.character
     changed = as_read.update(
         state=decision.new_state,
+        state_since=timezone.now(),
         label=decision.new_label,
         corrected_character="" if typed else decision.new_character,
         revision=F("revision") + 1,
@@ -332,15 +346,22 @@ def in_words(decision: Decision) -> str:
         Action.REJECT: f"rejected it ({decision.get_reason_display()})",
         Action.RELABEL: f"relabelled it as {decision.new_character}",
         Action.UNDO: "took back what had been decided",
+        Action.REPORT: "took it out of view until it is reviewed again, by reporting it",
     }[Action(decision.action)]
     return f"{decision.actor} {did} at {decision.created_at:%H:%M} UTC"
 
 
-def _learn_after(decisions: list[Decision]) -> None:
-    """Once all is written: enough new approved drawings may start a retraining. That it cannot start undoes nothing."""
+def _after(decisions: list[Decision]) -> None:
+    """Once all is written: enough new approved drawings may start a retraining. That it cannot start undoes nothing.
+    What was approved and is so no longer leaves the figures of the maps."""
+    from letters import maps  # they know of what is reviewed, too
+
+    gone = [each.drawing_id for each in decisions if State.APPROVED == each.old_state != each.new_state]
+    if gone:
+        maps.redraw_maps_of(gone)
     approved = [each.drawing_id for each in decisions if each.new_state == State.APPROVED]
     if approved:
-        transaction.on_commit(partial(_after_approval, approved), robust=True)
+        transaction.on_commit(lambda: _after_approval(approved), robust=True)  # no partial: Django asks its name
 
 
 def _after_approval(drawing_ids: list[uuid.UUID]) -> None:
@@ -397,21 +418,52 @@ def _take_back(reviewer: User, decision: Decision) -> Decision:
     if last is None or last.pk != decision.pk or not _change(drawing, undone, mine):
         raise errors.AlreadyReviewed(in_words(last) if last else "it was changed")
     undone.save(force_insert=True)
+    _count(undone)
+    Report.objects.filter(decision=decision).update(decision=None)
+    _after([undone])
     return undone
+
+
+# --- Out of view ---------------------------------------------------------------------------------------------------
+
+
+def take_out_of_view(drawing: Drawing, *, reviewer: User | None, actor: str) -> None:
+    """Put an approved drawing back into the queue, because it was reported: until it is decided anew nobody sees it,
+    and nothing learns from it. In a transaction that holds its row."""
+    decision = _planned(drawing, Judgement(Action.APPROVE))
+    decision.action, decision.new_state = Action.REPORT, State.PENDING
+    decision.reviewer, decision.actor = reviewer, actor
+    if _change(drawing, decision, {"claimed_by": None, "claimed_at": None}):
+        decision.save(force_insert=True)
+        _count(decision)
+        _after([decision])
 
 
 # --- Contributors --------------------------------------------------------------------------------------------------
 
 
 def mute(contributors: QuerySet[Contributor], *, by: str) -> int:
-    """Keep what they send out of the queue, from now on and for as long as they are muted; how many were not."""
-    changed = contributors.filter(muted_at=None).order_by().update(muted_at=timezone.now())
+    """Keep what they send out of the queue, and what was approved of it out of view, from now on and for as long as
+    they are muted; how many were not."""
+    changed = _change_muted(contributors.filter(muted_at=None), timezone.now())
     log.info("%s muted %d contributors", by, changed)
     return changed
 
 
 def unmute(contributors: QuerySet[Contributor], *, by: str) -> int:
     """Let them back in, with all that they sent meanwhile; how many were muted."""
-    changed = contributors.exclude(muted_at=None).order_by().update(muted_at=None)
+    changed = _change_muted(contributors.exclude(muted_at=None), None)
     log.info("%s let %d contributors back in", by, changed)
     return changed
+
+
+def _change_muted(contributors: QuerySet[Contributor], muted_at: datetime | None) -> int:
+    """The figures of the maps that show what they drew are drawn anew."""
+    from letters import maps  # they know of what is reviewed, too
+
+    with transaction.atomic():
+        locked = contributors.order_by("pk").select_for_update(of=("self",))
+        changing = list(locked.values_list("pk", flat=True))
+        approved = Drawing.objects.filter(contributor__in=changing, state=State.APPROVED)
+        maps.redraw_maps_of(list(approved.order_by().values_list("pk", flat=True)))
+        return Contributor.objects.filter(pk__in=changing).update(muted_at=muted_at)
