@@ -32,7 +32,9 @@ def readyz(request: HttpRequest) -> HttpResponse:
         for name, part in found.parts.items()
     }
     value = {"ready": found.ready, "state": found.state, "checks": parts}
-    return JsonResponse(value, status=200 if found.ready else 503)
+    response = JsonResponse(value, status=200 if found.ready else 503)
+    response._has_been_logged = True  # type: ignore[attr-defined]  # to Django, which logs each 5xx: it is no error
+    return response
 
 
 @require_safe

@@ -192,6 +192,8 @@ def known_holes() -> list[str]:
     done = _run(
         "pip-audit", "-r", str(LOCK), "--no-deps", "--disable-pip", "--progress-spinner", "off", "--format", "json"
     )
+    if not done.stdout:  # it broke off, with no word of any dependency
+        raise SystemExit(f"pip-audit failed: {done.stderr.strip()}")
     found = json.loads(done.stdout)["dependencies"]
     return [f"{each['name']} {each['version']}: {hole['id']}" for each in found for hole in each.get("vulns", [])]
 

@@ -6,9 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.faults.servers import Postgres, own_postgres, postgres_programs
 from tests.running import Site, running_site
+
+# A machine that has more to do is no fault of what is tested.
+settings.register_profile("any machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.hookimpl(trylast=True)

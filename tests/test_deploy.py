@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -285,7 +284,7 @@ def test_slow_clients_hold_the_proxy_and_not_the_site(behind_caddy: tuple[str, i
             for at in range(10, len(body)):
                 for each in slow:
                     each.sendall(body[at : at + 1])
-                if ended.wait(0.05):
+                if ended.wait(0.5):
                     return
 
         dripping = threading.Thread(target=drip)
@@ -294,12 +293,11 @@ def test_slow_clients_hold_the_proxy_and_not_the_site(behind_caddy: tuple[str, i
             with requests.Session() as session:
                 session.trust_env = False
                 for _ in range(10):
-                    began = time.monotonic()
                     answer = session.post(
-                        f"{address}/api/v1/predictions", json={"strokes": Z, "canvas": CANVAS}, timeout=30
+                        f"{address}/api/v1/predictions", json={"strokes": Z, "canvas": CANVAS}, timeout=60
                     )
                     assert answer.status_code == 200, answer.text
-                    assert time.monotonic() - began < 5
+            assert dripping.is_alive(), "the slow ones were through before the ten were answered"
             assert connections(site_port) < 10
         finally:
             ended.set()
@@ -317,5 +315,12 @@ def test_the_proxy_refuses_what_is_too_large(behind_caddy: tuple[str, int]) -> N
     address, _ = behind_caddy
     with requests.Session() as session:
         session.trust_env = False
-        answer = session.post(f"{address}/api/v1/predictions", data=b" " * (settings.BODY_LIMIT + 2**20), timeout=30)
-    assert answer.status_code == 413
+        too_much = b" " * (settings.BODY_LIMIT + 2**20)
+
+        def refused() -> int:
+            try:  # it is closed after half a second: who has not read the answer then, does not get it
+                return session.post(f"{address}/api/v1/predictions", data=too_much, timeout=30).status_code
+            except requests.ConnectionError:
+                return 0
+
+        assert wait_for(refused, "it is answered", 30) == 413

@@ -215,18 +215,12 @@ def test_only_the_answer_to_the_last_question_counts(visitor: Visitor) -> None:
     held: list[Route] = []
     aborted: list[str] = []
     visitor.page.on("requestfailed", lambda it: aborted.append(it.failure or ""))
-
-    def hold_the_first(route: Route) -> None:
-        if held:
-            route.continue_()
-        else:
-            held.append(route)
-
-    intercept(visitor.page, PREDICTIONS, hold_the_first)
-    visitor.draw(T[1:])
+    intercept(visitor.page, PREDICTIONS, lambda route: held.append(route))
+    visitor.draw(T[1:])  # where this takes long, half a stroke is read first
     come_true(visitor.page, "document.querySelector('#reading').hasAttribute('data-stale')")
+    visitor.page.unroute(PREDICTIONS)
     visitor.draw_and_see(T[:1], "I read a T")
-    assert len(held) == 1
+    assert len(held) >= 1
     assert set(aborted) == {"net::ERR_ABORTED"}
 
 

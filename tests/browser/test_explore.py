@@ -251,7 +251,7 @@ def test_keys_move_and_zoom_and_say_what_is_in_the_middle(new_context: Callable[
     explorer.overlay.focus()
     for key in ("+", "+", "ArrowRight", "ArrowUp"):
         page.keyboard.press(key)
-    wait_for(lambda: query(page).get("zoom") == "1.96", "the address follows", timeout=20)
+    wait_for(lambda: query(page).get("zoom") == "1.96" and "y" in query(page), "the address follows", timeout=20)
     assert float(query(page)["x"]) > 0
     assert float(query(page)["y"]) > 0
     page.keyboard.press("Enter")

@@ -63,7 +63,7 @@ def test_a_button_a_progress_and_a_file(sign_in: Callable[..., Page], trainer: P
     expect(row.get_by_role("progressbar", name="drawings written")).to_be_visible()
     page.evaluate("window.stayed = true")
     trainer.start()
-    expect(row.get_by_role("link", name="Download")).to_be_visible()
+    expect(row.get_by_role("link", name="Download")).to_be_visible(timeout=120_000)
     expect(row).to_contain_text("done")
     come_true(page, "window.stayed === true")
     with page.expect_download() as started:

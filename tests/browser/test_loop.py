@@ -89,7 +89,7 @@ def test_an_odd_letter_is_learned_and_forgotten_again(site: Site, new_context: C
 
     staff.goto("/admin/letters/trainingrun/")
     staff.get_by_role("button", name="Retrain now").click()
-    expect(staff.get_by_text("It serves now.")).to_be_visible(timeout=60_000)
+    expect(staff.get_by_text("It serves now.")).to_be_visible(timeout=240_000)
     expect(staff.get_by_role("heading", name="The verdict: it may serve")).to_be_visible()
     assert draw_and_read(visitor, labels, probe) == "E"
 

@@ -12,7 +12,7 @@ import requests
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.test_pages import complaints
-from tests.browser.visitor import come_true
+from tests.browser.visitor import come_true, intercept
 from tests.letters.visitor import LETTERS, Visitor, scaled
 from tests.running import Site
 
@@ -152,7 +152,7 @@ def test_a_server_that_fails_half_way_is_told_of_and_what_is_left_is_shown(site:
     gave(site, page.context, 2)
     page.goto("/mine")
     expect(page.locator("#mine-list > li")).to_have_count(2)
-    page.route("**/api/v1/drawings/mine/deletion", lambda route: route.abort())
+    intercept(page, "**/api/v1/drawings/mine/deletion", lambda route: route.abort())
     page.get_by_role("button", name="Delete everything").click()
     expect(page.locator("#note")).to_contain_text("not deleted yet")
     expect(page.locator("#mine-list > li")).to_have_count(2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.visitor import PREDICTIONS, L, Visitor, come_true, intercept
+from tests.letters.visitor import Visitor as Program
 from tests.running import Site
 
 PAGES = ("/samples", "/mine", "/about", "/privacy", "/api/", "/no-such-page")
@@ -41,18 +43,9 @@ def context(new_context: Callable[..., BrowserContext], request: pytest.FixtureR
 @pytest.fixture(scope="module")
 def approved(site: Site) -> None:
     """A letter that staff have approved, for the samples to show."""
-    site.python(
-        "import django; django.setup()\n"
-        "from django.test import Client\n"
-        "from letters.models import Drawing\n"
-        "strokes = [[[60, 40], [60, 150], [140, 150]]]\n"
-        "sent = {'strokes': strokes, 'canvas': {'width': 200, 'height': 200}}\n"
-        "client = Client(headers={'host': '127.0.0.1'})\n"
-        "ask = lambda path, value: client.post('/api/v1/' + path, value, content_type='application/json').json()\n"
-        "token = ask('predictions', sent)['token']\n"
-        "made = ask('drawings', sent | {'character': 'L', 'token': token, 'consent': True})\n"
-        "assert Drawing.objects.filter(pk=made['id']).update(state='approved') == 1\n"
-    )
+    with Program(site) as program:
+        kept = program.keep(strokes=[[[60, 40], [60, 150], [140, 150]]], character="L")
+    site.rows("UPDATE letters_drawing SET state = 'approved' WHERE id = %s", uuid.UUID(kept["id"]))
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -102,7 +95,7 @@ def test_the_samples_show_what_was_approved(page: Page, approved: None) -> None:
     page.goto("/samples")
     sample = page.locator("main img").first
     expect(sample).to_be_visible()
-    assert sample.evaluate("(image) => image.complete && image.naturalWidth") == 28
+    come_true(page, "document.querySelector('main img').naturalWidth === 28")
 
 
 def test_each_page_carries_the_strict_policy(page: Page) -> None:

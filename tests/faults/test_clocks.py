@@ -38,7 +38,7 @@ def clock(tmp_path_factory: pytest.TempPathFactory) -> Clock:
 @pytest.fixture(scope="module")
 def site(clock: Clock, postgres_server: Postgres) -> Iterator[Site]:
     """On PostgreSQL: only that has a clock of its own."""
-    env = {"RUN_STALE_AFTER": "5", "MAP_STALE_AFTER": "5", "DATABASE_URL": postgres_server.url}
+    env = {"RUN_STALE_AFTER": "15", "MAP_STALE_AFTER": "15", "DATABASE_URL": postgres_server.url}
     with running_site(processes=1, own_redis=True, env=env) as started:
         for part in (started.worker, started.trainer, started.beat):
             part._env = clock.env(part._env)

@@ -45,9 +45,9 @@ def network(bucket: Bucket) -> Iterator[Proxy]:
 def site(bucket: Bucket, network: Proxy) -> Iterator[Site]:
     """Its patience with the bucket is what it has by itself; the trainer's is shorter, so that the test is."""
     env = bucket.env | {"S3_ENDPOINT_URL": f"http://127.0.0.1:{network.port}"}
-    patience = env.pop("S3_TIMEOUT")
+    del env["S3_TIMEOUT"]
     with running_site(processes=1, own_redis=True, env=env) as started:
-        started.trainer._env["S3_TIMEOUT"] = patience
+        started.trainer._env["S3_TIMEOUT"] = "1"
         started.trainer.start()
         yield started
 

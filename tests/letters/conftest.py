@@ -82,7 +82,7 @@ def training_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site with a trainer, whose tests may break it and must mend it. A worker's silence is noticed sooner here, and
     the broker delivers again what takes longer than a second."""
     archive = tiny_archive(tmp_path_factory.mktemp("emnist") / "emnist.zip")
-    env = {"RUN_STALE_AFTER": "5", "MAP_STALE_AFTER": "5", "VISIBILITY_TIMEOUT": "1", "EMNIST_ARCHIVE": str(archive)}
+    env = {"RUN_STALE_AFTER": "30", "MAP_STALE_AFTER": "5", "VISIBILITY_TIMEOUT": "1", "EMNIST_ARCHIVE": str(archive)}
     with running_site(own_redis=True, processes=1, env=env) as started:
         started.trainer.start()
         yield started

@@ -9,7 +9,7 @@ import pytest
 
 from ml import artifact
 from tests.letters.visitor import CANVAS, Visitor, Z, refused
-from tests.running import Site
+from tests.running import Site, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -77,17 +77,15 @@ def test_a_damaged_file_in_storage_is_never_loaded(
 ) -> None:
     spoil(stored)
     spoil(cached)
+    written = len(frail_site.worker.log())
     restart_worker(frail_site)
     visitor = frail_visitor()
 
     def refusals() -> int:
         response = visitor.post("/api/v1/predictions", json={"strokes": Z, "canvas": CANVAS})
         refused(response, 503, "inference_unavailable")
-        return frail_site.worker.log().count("cannot predict")
-
-    from tests.running import wait_for
+        return frail_site.worker.log()[written:].count("cannot predict")
 
     wait_for(refusals, "the worker logs what it refuses")
-    last = frail_site.worker.log().splitlines()[-1]
-    assert "model.tflite is not the file that was registered" in last
-    assert not list(cached.parent.parent.glob(".fetching-*"))
+    assert "model.tflite is not the file that was registered" in frail_site.worker.log()[written:]
+    wait_for(lambda: not list(cached.parent.parent.glob(".fetching-*")), "nothing is left")

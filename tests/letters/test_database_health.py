@@ -78,7 +78,7 @@ def test_nobody_waits_for_who_writes(file: Path) -> None:
         other.execute("BEGIN IMMEDIATE")
         began = time.monotonic()
         assert health.takes_nothing_in(database) == ""
-        assert time.monotonic() - began < 5  # and not the 20 s of who wants to write
+        assert time.monotonic() - began < 15  # and not the 20 s of who wants to write
         other.execute("DROP TABLE letters_serving")
         other.execute("COMMIT")
         with pytest.raises(OperationalError, match="no such table"):
@@ -99,7 +99,7 @@ def test_a_site_whose_database_reads_only(postgres_server: Postgres) -> None:
     """It says so, and why to those who may know; visitors' letters are read on, so no machine is taken away."""
     env = {"DATABASE_URL": postgres_server.url, "METRICS_TOKEN": TOKEN}
     with running_site(processes=1, own_redis=True, env=env) as site, Visitor(site) as visitor:
-        assert ready(site)["checks"]["database"]["state"] == "ok"
+        wait_for(lambda: ready(site)["checks"]["database"]["state"] == "ok", "it takes in")
         postgres_server.execute(READ_ONLY)
         postgres_server.execute("SELECT pg_reload_conf()")
         try:
@@ -115,7 +115,7 @@ def test_a_site_whose_database_reads_only(postgres_server: Postgres) -> None:
 
 def _reads_only(site: Any) -> dict[str, Any] | None:
     value = ready(site, BEARER)
-    return value if value["checks"]["database"]["state"] == "reads only" else None
+    return value if value["ready"] and value["checks"]["database"]["state"] == "reads only" else None
 
 
 def _let_write(postgres_server: Postgres) -> None:

@@ -24,6 +24,12 @@ NOON = datetime(2026, 3, 20, 12, tzinfo=UTC)
 TODAY = NOON.date()
 
 
+@pytest.fixture(autouse=True)
+def _as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker stops after some seconds and goes on with the next message; a busy machine might stop here."""
+    monkeypatch.setattr(drift, "AT_ONCE", 3600.0)
+
+
 def version(number: int) -> ModelVersion:
     found, _ = ModelVersion.objects.get_or_create(
         number=number, defaults={"digest": str(number) * 64, "name": "One", "origin": "shipped"}

@@ -126,4 +126,5 @@ def test_what_a_killed_trainer_left_is_made_by_the_next(training_site: Site, mai
     (row,) = training_site.rows("SELECT attempts FROM letters_export WHERE id = %s", uuid.UUID(export_id))
     assert row["attempts"] == 2
     assert len(made_of(download(maintainer, export_id))) < MANY
-    assert list((training_site.folder / "cache" / "exports").iterdir()) == []
+    folder = training_site.folder / "cache" / "exports"
+    wait_for(lambda: not list(folder.iterdir()), "nothing is left", PATIENCE)  # cleared away once it is said to be done

@@ -80,7 +80,7 @@ def test_a_fit_that_is_no_longer_wanted_is_ended(letters: Floats) -> None:
 
     with pytest.raises(InterruptedError):
         fit("tsne", np.repeat(letters, 10, axis=0) + np.linspace(0, 1, 3000)[:, None], check=unwanted)
-    assert time.monotonic() - began[0] < 5
+    assert time.monotonic() - began[0] < 20
     with pytest.raises(ProcessLookupError):
         os.kill(ended, 0)
     assert pid() != ended

@@ -192,8 +192,8 @@ def test_who_comes_while_one_is_deleted_fetches_it_anew(
             registry.artifact.verify(folder, old.digest)  # held, it stays whole
             fetched += 1
             let_go()
+        wait_for(lambda: log.read_text().count("deleted") >= 20, "all are deleted", 30)
     finally:
         process.kill()
         process.wait()
     assert fetched == 20
-    assert log.read_text().count("deleted") >= 20

@@ -6,6 +6,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -58,6 +59,9 @@ def a_letter(maintainer: Maintainer, visitor: Visitor, letter: str = "L") -> str
     """The id of a letter that is public: drawn, and approved by a reviewer."""
     kept = visitor.keep(strokes=scaled(LETTERS[letter], 0.9), character=letter)
     decide(maintainer, kept["id"], action="approve")
+    noted = "SELECT 1 FROM letters_examination WHERE drawing_id = %s"
+    examined = partial(visitor.site.rows, noted, uuid.UUID(kept["id"]))
+    wait_for(examined, "it is examined, and what was sent before it is done")
     return str(kept["id"])
 
 

@@ -17,6 +17,7 @@ from tests.letters.visitor import Visitor, refused
 from tests.running import Site, wait_for
 
 pytestmark = pytest.mark.slow
+LONG_SILENT = "UPDATE letters_trainingrun SET heartbeat_at = '2026-01-01 00:00:00+00:00' WHERE state = 'running'"
 SEND = "import django; django.setup()\nfrom letters import tasks\nfor _ in range({times}): tasks.retrain.delay({run!r})"
 
 
@@ -66,12 +67,13 @@ def test_the_trainer_is_killed_while_it_fits(training_site: Site, maintainer: Ma
     training_site.trainer.kill()
     assert maintainer.run(run)["state"] == "running", "it was quicker than the kill"
     assert versions(training_site) == before
+    training_site.rows(LONG_SILENT)
     training_site.trainer.start()
     done = watch_until_over(training_site, maintainer, run)
     assert (done["state"], done["attempts"]) == ("done", 2), done
     assert versions(training_site) == before + 1
     assert "taken up again, attempt 2:" in done["log"]
-    wait_for(lambda: left_over(training_site) == [], "nothing is left", 10)
+    wait_for(lambda: left_over(training_site) == [], "nothing is left", PATIENCE)
 
 
 def test_the_trainer_is_killed_while_all_layers_learn(training_site: Site, maintainer: Maintainer) -> None:
@@ -84,6 +86,7 @@ def test_the_trainer_is_killed_while_all_layers_learn(training_site: Site, maint
     wait_for(lambda: not children(run), "the training dies with its trainer", 10)
     (folder,) = left_over(training_site)
     (training_site.folder / "runs" / folder / "checkpoint-of-the-test").write_text("half way")
+    training_site.rows(LONG_SILENT)
     training_site.trainer.start()
 
     def again() -> Any:
@@ -96,7 +99,7 @@ def test_the_trainer_is_killed_while_all_layers_learn(training_site: Site, maint
     (folder,) = left_over(training_site)
     assert (training_site.folder / "runs" / folder / "checkpoint-of-the-test").exists()
     maintainer.cancel(run)
-    wait_for(lambda: not children(run) and left_over(training_site) == [], "it has ended", 10)
+    wait_for(lambda: not children(run) and left_over(training_site) == [], "it has ended", PATIENCE)
     assert versions(training_site) == before
 
 

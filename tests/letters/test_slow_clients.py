@@ -20,7 +20,7 @@ from webapp.worker import BODY, HEAD, HELD, PATIENCE, SMALL, Arriving, Budget, C
 
 THREADS = 2
 CROWD = 40  # twenty times as many
-AT_ONCE = 1.0  # seconds; it takes some milliseconds where a thread is free
+AT_ONCE = 5.0  # seconds; it takes some milliseconds where a thread is free
 BODY_OF_A_DRAWING = json.dumps({"strokes": Z, "canvas": CANVAS}).encode()
 HEADERS = b"Host: localhost\r\nContent-Type: application/json\r\n"
 PREDICT = b"POST /api/v1/predictions HTTP/1.1\r\n" + HEADERS
@@ -160,7 +160,9 @@ def test_requests_that_come_at_once_are_answered_in_turn(narrow: Site) -> None:
         line.sendall(first + b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /no")
         taken = b""
         while b'{"status"' not in taken:
-            taken += line.recv(65_536)
+            more = line.recv(65_536)
+            assert more, taken
+            taken += more
         line.sendall(b"thing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         while more := line.recv(65_536):
             taken += more
@@ -174,7 +176,9 @@ def test_a_client_may_ask_before_it_sends(narrow: Site) -> None:
         line.sendall(BODY_OF_A_DRAWING)
         taken = b""
         while b'"token"' not in taken:
-            taken += line.recv(65_536)
+            more = line.recv(65_536)
+            assert more, taken
+            taken += more
         assert b"HTTP/1.1 200 OK" in taken
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import time
+from collections.abc import Callable
 from typing import Any
 
 import requests
@@ -43,7 +44,7 @@ class Visitor(requests.Session):
 
     def predict(self, strokes: Strokes = Z, canvas: dict[str, float] = CANVAS) -> dict[str, Any]:
         """The answer to a drawing that is in order."""
-        response = self.post("/api/v1/predictions", json={"strokes": strokes, "canvas": canvas})
+        response = asked_again(lambda: self.post("/api/v1/predictions", json={"strokes": strokes, "canvas": canvas}))
         assert response.status_code == 200, response.text
         return response.json()
 
@@ -68,6 +69,17 @@ class Visitor(requests.Session):
     def withdraw(self, drawing_id: str, receipt: str) -> requests.Response:
         """Delete one drawing by its receipt."""
         return self.delete(f"/api/v1/drawings/{drawing_id}", headers={"X-Receipt": receipt})
+
+
+def asked_again(ask: Callable[[], requests.Response], times: int = 10) -> requests.Response:
+    """The answer to a prediction. A busy machine, which says when to come again, is asked again as the page does it."""
+    response = ask()
+    for _ in range(times):
+        if response.status_code != 503 or response.json()["code"] != "inference_unavailable":
+            break
+        time.sleep(int(response.headers["Retry-After"]))
+        response = ask()
+    return response
 
 
 def refused(response: requests.Response, status: int, code: str, field: str | None = None) -> dict[str, Any]:
