@@ -28,7 +28,7 @@ from letters.embedded import find_server
 from scripts.rehearse_image import context, installs
 from tests.letters.visitor import CANVAS, Visitor, Z
 from tests.running import Part, free_port, running_site, wait_for
-from webapp.environment import READ_ELSEWHERE
+from webapp.environment import READ_ELSEWHERE, Reader
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -158,6 +158,32 @@ class TestPlainLinux:
         asked = script.replace("%i", role).replace("$$", "$").replace("exec $(", "printf '%s\\n' $(")
         assert run("sh", "-c", asked).stdout.splitlines() == shlex.split(PROCFILE[role])
         assert re.search(r"^TimeoutStopSec=30$", unit, re.M)
+
+    def test_a_command_of_the_site_is_its_own(self, tmp_path: Path) -> None:
+        """systemd-run looks for it by the PATH of whoever calls, where a machine may have no python at all."""
+        programs = tmp_path / ".venv/bin"
+        for folder in (programs, tmp_path / "deploy"):
+            folder.mkdir(parents=True)
+        shutil.copy(ROOT / "deploy/as-site", tmp_path / "deploy")
+        (programs / "systemd-run").write_text('#!/bin/sh\ncommand -v python\nfor each; do echo "$each"; done\n')
+        (programs / "python").write_text("")
+        for each in programs.iterdir():
+            each.chmod(0o755)
+        found, *words = run(
+            str(tmp_path / "deploy/as-site"), "python", "manage.py", "a b", PATH="/bin"
+        ).stdout.splitlines()
+        assert found == str(programs / "python")
+        assert words[-4:] == ["--", "python", "manage.py", "a b"]
+        assert f"--setenv=PATH={programs}:/usr/local/bin:/usr/bin:/bin" in words
+        unit = (ROOT / "deploy/systemd/letterloop@.service").read_text()
+        assert {f"--setenv={each}" for each in re.findall(r"(?:LETTERLOOP_ENV|VAR_DIR|HOME)=\S+", unit)} <= set(words)
+
+    def test_the_addresses_of_databases_that_are_shown_are_understood(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        shown = re.findall(r"DATABASE_URL=([^\s,`]+)", (ROOT / "docs/deploy.md").read_text())
+        assert len(shown) >= 2
+        for each in shown:
+            monkeypatch.setenv("DATABASE_URL", each)
+            assert Reader().database("DATABASE_URL", "")["NAME"] == "letterloop", each
 
     def test_the_proxies_let_through_what_the_site_takes(self) -> None:
         megabytes = settings.BODY_LIMIT // 2**20

@@ -124,10 +124,11 @@ class Reader:
         return value
 
     def database(self, name: str, default: str) -> dict[str, Any]:
-        """Django's settings of a database, from its address."""
-        schemes = ("postgres", "postgresql", "psql", "pgsql", "sqlite")
+        """Django's settings of a database, from its address. A PostgreSQL of this machine may be named without a host,
+        `postgres:///name` or `postgres:///name?host=/folder/of/its/socket`."""
+        schemes = ("postgres", "postgresql", "psql", "pgsql")
         value = self.text(name, default)
-        if value.startswith("sqlite:///") or _is_url(value, schemes):
+        if value.startswith("sqlite:///") or _is_url(value, schemes) or _is_by_socket(value, schemes):
             found: dict[str, Any] = self._env.db_url_config(value)
             return found
         raise ImproperlyConfigured(
@@ -221,6 +222,11 @@ def _is_url(value: str, schemes: tuple[str, ...]) -> bool:
     except ValueError:
         return False
     return parts.scheme in schemes and bool(parts.hostname) and not re.search(r"\s", value)
+
+
+def _is_by_socket(value: str, schemes: tuple[str, ...]) -> bool:
+    parts = urlsplit(value)
+    return parts.scheme in schemes and not parts.netloc and bool(re.fullmatch(r"/[^/\s]+", parts.path))
 
 
 def _is_address(value: str) -> bool:

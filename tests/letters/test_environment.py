@@ -89,6 +89,10 @@ BAD: list[tuple[str, str]] = [
     ("url", "redis:///0"),
     ("database", "mysql://a@b/c"),
     ("database", "letterloop"),
+    ("database", "postgres:///"),
+    ("database", "postgres:letters"),
+    ("database", "mysql:///letters"),
+    ("database", "sqlite://letters"),
     ("listed", "a,,b"),
     ("listed", "a b"),
     ("hosts", "https://a.example.org"),
@@ -132,6 +136,16 @@ def test_a_database_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
         5433,
         "letters",
     )
+
+
+@pytest.mark.parametrize(("asked", "options"), [("", {}), ("?host=/run/postgresql", {"host": "/run/postgresql"})])
+def test_a_database_of_this_machine_needs_no_host(
+    monkeypatch: pytest.MonkeyPatch, asked: str, options: dict[str, str]
+) -> None:
+    monkeypatch.setenv("NAME", f"postgres:///letters{asked}")
+    found = READS["database"](Reader())
+    assert (found["ENGINE"], found["HOST"], found["NAME"]) == ("django.db.backends.postgresql", "", "letters")
+    assert found.get("OPTIONS", {}) == options
 
 
 def test_a_value_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
