@@ -284,8 +284,12 @@ def _steady(site: Site, least: float) -> float:
     name, label = "letterloop_predictions_total", {"outcome": "answered", "version": "1"}
     first = number(site, name, **label)
     with redis.Redis.from_url(site.env["REDIS_URL"], decode_responses=True) as store:
-        said = store.hgetall("letterloop:processes")
-        wait_for(lambda: store.hgetall("letterloop:processes") != said, "a process speaks")
+
+        def heard() -> dict[str, str]:
+            return {name: said for name, said in store.hgetall("letterloop:processes").items() if "web@" in name}
+
+        before = heard()
+        wait_for(lambda: heard() != before, "the web process speaks")
     return first if first == number(site, name, **label) >= least else 0.0
 
 
