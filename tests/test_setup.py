@@ -11,6 +11,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ import pytest
 import redis
 
 from letters.embedded import EmbeddedRedis, RedisError, find_server
+from tests.running import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_WITHIN = 180.0  # seconds; a busy machine with two cores
@@ -35,12 +37,6 @@ def wait_for(condition: Callable[[], Any], what: str, timeout: float) -> Any:
         assert time.monotonic() < deadline, f"not within {timeout:.0f} s: {what}"
         time.sleep(0.02)
     return value
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def own_environment(**changes: str) -> dict[str, str]:
@@ -187,6 +183,31 @@ class TestUp:
         assert "6379" not in url
 
     @pytest.mark.long
+    def test_nothing_is_sent_to_another_redis(self, up: Callable[..., RunningUp], tmp_path: Path) -> None:
+        """Not while it is prepared either, when the settings still hold the address that was known before."""
+        begun = tmp_path / "var" / "redis" / "url"
+        begun.parent.mkdir(parents=True)
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            known = f"redis://127.0.0.1:{other.getsockname()[1]}/0"
+            begun.write_text(
+                known
+            )  # as a run that was killed leaves it: the next one asks that Redis to end, and no more
+            asked: list[bool] = []
+
+            def listen() -> None:
+                with contextlib.suppress(OSError):
+                    while True:
+                        other.accept()[0].close()
+                        asked.append(begun.read_text() == known)
+
+            threading.Thread(target=listen, daemon=True).start()
+            site = up()
+            site.wait_until_ready()
+            assert begun.read_text() != known
+            assert asked
+            assert all(asked)
+            other.shutdown(socket.SHUT_RDWR)
+
     def test_killed_without_a_chance_to_clean_up_it_leaves_nothing(self, up: Callable[..., RunningUp]) -> None:
         site = up()
         site.wait_until_ready()

@@ -28,6 +28,7 @@ from honcho.environ import parse_procfile
 from letters.embedded import EmbeddedRedis, RedisError
 from letters.management.commands.first_staff import make_first_staff
 from letters.processes import Supervisor
+from webapp.celery import app as celery
 
 LOCK_TIMEOUT = 15.0  # seconds; a run that is just ending is waited for
 PATIENCE = 60.0  # seconds after which we say what is still missing
@@ -67,6 +68,7 @@ class Command(BaseCommand):
             if not os.environ.get("REDIS_URL"):
                 redis = stack.enter_context(EmbeddedRedis(settings.VAR_DIR / "redis"))
                 environment["REDIS_URL"] = redis.url
+                use(redis.url)
             staff = self.prepare()
 
             def still_wanted() -> str:
@@ -108,6 +110,12 @@ class Command(BaseCommand):
         lines.append("Ctrl-C ends it.")
         self.stdout.write("\n" + "\n".join(f"  {line}" for line in lines) + "\n\n")
         self.stdout.flush()
+
+
+def use(redis_url: str) -> None:
+    """For this process too, whose settings were read before there was one: else what is sent while the site is prepared
+    goes to whatever Redis this machine has at the standard address."""
+    settings.REDIS_URL = settings.CELERY_BROKER_URL = celery.conf.broker_url = redis_url
 
 
 @contextlib.contextmanager
