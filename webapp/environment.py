@@ -225,7 +225,10 @@ def _is_url(value: str, schemes: tuple[str, ...]) -> bool:
 
 
 def _is_by_socket(value: str, schemes: tuple[str, ...]) -> bool:
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return False
     return parts.scheme in schemes and not parts.netloc and bool(re.fullmatch(r"/[^/\s]+", parts.path))
 
 

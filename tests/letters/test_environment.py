@@ -92,6 +92,7 @@ BAD: list[tuple[str, str]] = [
     ("database", "postgres:///"),
     ("database", "postgres:letters"),
     ("database", "mysql:///letters"),
+    ("database", "postgres://[db/letters"),
     ("database", "sqlite://letters"),
     ("listed", "a,,b"),
     ("listed", "a b"),

@@ -286,7 +286,8 @@ def _steady(site: Site, least: float) -> float:
     with redis.Redis.from_url(site.env["REDIS_URL"], decode_responses=True) as store:
 
         def heard() -> dict[str, str]:
-            return {name: said for name, said in store.hgetall("letterloop:processes").items() if "web@" in name}
+            said = store.hgetall("letterloop:processes")
+            return {each: said[each] for each in said if each.startswith("web@")}
 
         before = heard()
         wait_for(lambda: heard() != before, "the web process speaks")

@@ -75,7 +75,7 @@ def asked_again(ask: Callable[[], requests.Response], times: int = 10) -> reques
     """The answer to a prediction. A busy machine, which says when to come again, is asked again as the page does it."""
     response = ask()
     for _ in range(times):
-        if response.status_code != 503 or response.json()["code"] != "inference_unavailable":
+        if response.status_code != 503 or "inference_unavailable" not in response.text:
             break
         time.sleep(int(response.headers["Retry-After"]))
         response = ask()

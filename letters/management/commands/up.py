@@ -115,7 +115,8 @@ class Command(BaseCommand):
 def use(redis_url: str) -> None:
     """For this process too, whose settings were read before there was one: else what is sent while the site is prepared
     goes to whatever Redis this machine has at the standard address."""
-    settings.REDIS_URL = settings.CELERY_BROKER_URL = celery.conf.broker_url = redis_url
+    settings.REDIS_URL = settings.CELERY_BROKER_URL = redis_url
+    celery.conf.update(broker_url=redis_url)
 
 
 @contextlib.contextmanager
