@@ -209,6 +209,7 @@ class TestUp:
             assert all(asked)
             other.shutdown(socket.SHUT_RDWR)
 
+    @pytest.mark.long
     def test_killed_without_a_chance_to_clean_up_it_leaves_nothing(self, up: Callable[..., RunningUp]) -> None:
         site = up()
         site.wait_until_ready()

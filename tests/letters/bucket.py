@@ -57,7 +57,7 @@ def running_bucket(folder: Path) -> Iterator[Bucket]:
         "S3_BUCKET": NAME,
         "S3_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "S3_REGION": "us-east-1",
-        "S3_TIMEOUT": "5",
+        "S3_TIMEOUT": "2",
         "AWS_ACCESS_KEY_ID": "tests",
         "AWS_SECRET_ACCESS_KEY": "tests",
     }

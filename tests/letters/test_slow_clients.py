@@ -54,7 +54,9 @@ def answer(line: socket.socket) -> bytes:
     head, _, body = taken.partition(b"\r\n\r\n")
     length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
     while len(body) < length:
-        body += line.recv(65_536)
+        more = line.recv(65_536)
+        assert more, body
+        body += more
     return head + b"\r\n\r\n" + body[:length]
 
 
@@ -90,7 +92,7 @@ SLOW = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_works(narrow: Site) -> None:
     """Each kind of slow client, and all of them are left in the end."""
     with contextlib.ExitStack() as stack:
@@ -110,7 +112,7 @@ def test_it_works(narrow: Site) -> None:
     served_at_once(narrow)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_who_does_not_read_holds_no_thread(narrow: Site) -> None:
     """Megabytes of answers, each larger than what is kept for anybody, to clients that take none of them."""
     large = "/static/admin/js/vendor/jquery/jquery.js"
