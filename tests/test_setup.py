@@ -183,7 +183,6 @@ class TestUp:
         assert "6379" not in url
 
     @pytest.mark.long
-    @pytest.mark.long
     def test_nothing_is_sent_to_another_redis(self, up: Callable[..., RunningUp], tmp_path: Path) -> None:
         """Not while it is prepared either, when the settings still hold the address that was known before."""
         begun = tmp_path / "var" / "redis" / "url"
