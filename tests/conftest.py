@@ -16,12 +16,21 @@ settings.register_profile("any machine", settings(), deadline=None, suppress_hea
 settings.load_profile("any machine")
 
 
+LONGEST = ("tests/browser/test_loop.py", "tests/test_setup.py", "tests/ml/test_embed.py")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those in a browser after all others: once Playwright runs, Django lets this thread ask no database any more.
-    And files with tests that empty the database after others, for what migrations put into it is gone then."""
+    And files with tests that empty the database after others, for what migrations put into it is gone then. The longest
+    come first among their likes: else one of two processes may begin it when the other has nothing left to do."""
     emptying = {_file(item) for item in items if _empties_the_database(item)}
-    items.sort(key=lambda item: (item.nodeid.startswith("tests/browser/"), _file(item) in emptying))
+
+    def place(item: pytest.Item) -> tuple[bool, bool, bool]:
+        file = _file(item)
+        return file.startswith("tests/browser/"), file in emptying, file not in LONGEST
+
+    items.sort(key=place)
     _put_in_order(items)
 
 

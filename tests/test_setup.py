@@ -246,6 +246,7 @@ class TestUp:
         assert "Redis ended by itself" in site.said()
         assert not site.family()
 
+    @pytest.mark.long
     def test_it_ends_with_the_make_that_started_it(self, up: Callable[..., RunningUp]) -> None:
         launcher = "import subprocess, sys; subprocess.run([sys.executable, 'manage.py', 'up', '--end-with-parent'])"
         site = up(command=[sys.executable, "-c", launcher])
