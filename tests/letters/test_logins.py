@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,8 +12,8 @@ from letters.logins import OF_ACCOUNT, OF_NETWORK
 from tests.letters.test_admin import log_in
 from tests.letters.test_pages import POLICY, inline_code, policy
 from tests.letters.training import MAKE_USER, PASSWORD
-from tests.letters.visitor import Visitor
-from tests.running import Site, wait_for
+from tests.letters.visitor import Visitor, not_when_counts_begin_anew
+from tests.running import Site
 
 LIMIT = 10
 NAME = "grace"
@@ -38,8 +37,7 @@ pytestmark = pytest.mark.slow  # to check a password takes long, and is meant to
 
 @pytest.fixture(autouse=True)
 def _not_when_counts_begin_anew() -> None:
-    """A network has another hash each hour: these tests take up to a minute of one."""
-    wait_for(lambda: time.time() % 3600 < 3600 - 90, "the hour is over", 120)
+    not_when_counts_begin_anew(90)
 
 
 @pytest.fixture(autouse=True)

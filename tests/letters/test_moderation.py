@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -14,7 +13,7 @@ import requests
 
 from tests.letters.test_pages import POLICY, inline_code, policy
 from tests.letters.training import Maintainer
-from tests.letters.visitor import LETTERS, Visitor, refused, scaled
+from tests.letters.visitor import LETTERS, Visitor, not_when_counts_begin_anew, refused, scaled
 from tests.running import Site, wait_for
 
 TO_HIDE = 3
@@ -49,7 +48,7 @@ def maintainer(frail_site: Site) -> Iterator[Maintainer]:
 
 @pytest.fixture(autouse=True)
 def _not_when_counts_begin_anew() -> None:
-    wait_for(lambda: time.time() % 3600 < 3570, "the hour is over", 60)
+    not_when_counts_begin_anew(30)
 
 
 Make = Callable[[], Visitor]

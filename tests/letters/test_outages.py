@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,10 +10,10 @@ import pytest
 import redis
 import requests
 
+from tests.faults.asking import PROMISED, predict, told
 from tests.letters.visitor import CANVAS, Visitor, Z, refused
 from tests.running import Site, wait_for
 
-PROMISED = 3.0  # seconds in which a visitor is told that the model cannot be reached
 BODY = {"strokes": Z, "canvas": CANVAS}
 QUEUE = "letterloop:inference"
 
@@ -40,22 +39,9 @@ def _mended(frail_site: Site) -> Iterator[None]:
     frail_site.wait_until_ready()
 
 
-def told_in_time(visitor: Visitor) -> None:
+def told_in_time(visitor: Visitor, promised: float = PROMISED) -> None:
     """The 503 of a prediction: within the time promised, with the time to come again."""
-    assert min(told_after(visitor, PROMISED)) < PROMISED
-
-
-def told_after(visitor: Visitor, promised: float) -> list[float]:
-    """Seconds until that 503. Asked again where a machine that had more to do was late, three times in all: what the
-    site itself waits for, it waits for each time."""
-    took: list[float] = []
-    while len(took) < 3 and (not took or took[-1] >= promised):
-        started = time.monotonic()
-        response = visitor.post("/api/v1/predictions", json=BODY)
-        took.append(time.monotonic() - started)
-        refused(response, 503, "inference_unavailable")
-        assert 1 <= int(response.headers["Retry-After"]) <= 60
-    return took
+    told(lambda: predict(visitor), "inference_unavailable", promised)
 
 
 def is_told(site: Site, *names: str) -> None:
@@ -122,7 +108,7 @@ def test_where_nobody_reads_what_was_sent_no_thread_waits(frail_site: Site, visi
     with redis.Redis.from_url(frail_site.env["REDIS_URL"]) as client:
         waiting = client.lrange(QUEUE, 0, -1)
         client.lpush(QUEUE, *waiting[:1] * 60)
-        assert min(told_after(visitor, 1)) < 1
+        told_in_time(visitor, 1)
         assert client.llen(QUEUE) == len(waiting) + 60
         frail_site.worker.resume()
         frail_site.wait_until_ready()

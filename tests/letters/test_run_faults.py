@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 
 from tests.letters.test_artefacts import spoil
-from tests.letters.training import PATIENCE, Maintainer, approve, children, left_over, watch
+from tests.letters.training import PATIENCE, Maintainer, approve, children, left_over, silence, watch
 from tests.letters.visitor import Visitor, refused
 from tests.running import Site, wait_for
 
 pytestmark = pytest.mark.slow
-LONG_SILENT = "UPDATE letters_trainingrun SET heartbeat_at = '2026-01-01 00:00:00+00:00' WHERE state = 'running'"
 SEND = "import django; django.setup()\nfrom letters import tasks\nfor _ in range({times}): tasks.retrain.delay({run!r})"
 
 
@@ -67,7 +66,7 @@ def test_the_trainer_is_killed_while_it_fits(training_site: Site, maintainer: Ma
     training_site.trainer.kill()
     assert maintainer.run(run)["state"] == "running", "it was quicker than the kill"
     assert versions(training_site) == before
-    training_site.rows(LONG_SILENT)
+    silence(training_site, "letters_trainingrun")
     training_site.trainer.start()
     done = watch_until_over(training_site, maintainer, run)
     assert (done["state"], done["attempts"]) == ("done", 2), done
@@ -86,7 +85,7 @@ def test_the_trainer_is_killed_while_all_layers_learn(training_site: Site, maint
     wait_for(lambda: not children(run), "the training dies with its trainer", 10)
     (folder,) = left_over(training_site)
     (training_site.folder / "runs" / folder / "checkpoint-of-the-test").write_text("half way")
-    training_site.rows(LONG_SILENT)
+    silence(training_site, "letters_trainingrun")
     training_site.trainer.start()
 
     def again() -> Any:

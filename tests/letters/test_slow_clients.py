@@ -44,14 +44,19 @@ def line_to(site: Site, *, reads: int = 0) -> socket.socket:
     return line
 
 
-def answer(line: socket.socket) -> bytes:
-    """All that comes until one answer is whole."""
+def read_until(line: socket.socket, mark: bytes) -> bytes:
+    """What comes, up to these bytes and perhaps some more."""
     taken = b""
-    while b"\r\n\r\n" not in taken:
+    while mark not in taken:
         more = line.recv(65_536)
         assert more, taken
         taken += more
-    head, _, body = taken.partition(b"\r\n\r\n")
+    return taken
+
+
+def answer(line: socket.socket) -> bytes:
+    """All that comes until one answer is whole."""
+    head, _, body = read_until(line, b"\r\n\r\n").partition(b"\r\n\r\n")
     length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
     while len(body) < length:
         more = line.recv(65_536)
@@ -160,11 +165,7 @@ def test_requests_that_come_at_once_are_answered_in_turn(narrow: Site) -> None:
     first = PREDICT + b"Content-Length: %d\r\n\r\n" % len(BODY_OF_A_DRAWING) + BODY_OF_A_DRAWING
     with line_to(narrow) as line:
         line.sendall(first + b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /no")
-        taken = b""
-        while b'{"status"' not in taken:
-            more = line.recv(65_536)
-            assert more, taken
-            taken += more
+        taken = read_until(line, b'{"status"')
         line.sendall(b"thing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         while more := line.recv(65_536):
             taken += more
@@ -176,11 +177,7 @@ def test_a_client_may_ask_before_it_sends(narrow: Site) -> None:
         line.sendall(PREDICT + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(BODY_OF_A_DRAWING))
         assert line.recv(65_536).startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
         line.sendall(BODY_OF_A_DRAWING)
-        taken = b""
-        while b'"token"' not in taken:
-            more = line.recv(65_536)
-            assert more, taken
-            taken += more
+        taken = read_until(line, b'"token"')
         assert b"HTTP/1.1 200 OK" in taken
 
 

@@ -13,8 +13,8 @@ from django.test import RequestFactory, override_settings
 
 from letters import addresses
 from tests.letters.test_drawings import THREADS, at_once
-from tests.letters.visitor import CANVAS, Visitor, Z, refused
-from tests.running import Site, wait_for
+from tests.letters.visitor import CANVAS, Visitor, Z, not_when_counts_begin_anew, refused
+from tests.running import Site
 
 RATE, PICTURES, KEPT, CONTRIBUTORS = 60, 7, 10, 8  # on the frail site: two by the minute, two by the hour
 HOUR = 3600
@@ -23,8 +23,7 @@ PREDICTIONS, DRAWINGS = "/api/v1/predictions", "/api/v1/drawings"
 
 @pytest.fixture(autouse=True)
 def _not_when_counts_begin_anew() -> None:
-    """A network has another hash each hour: these tests take some seconds of one."""
-    wait_for(lambda: time.time() % HOUR < HOUR - 30, "the hour is over", 60)
+    not_when_counts_begin_anew(30)
 
 
 def test_it_works(frail_visitor: Callable[[], Visitor]) -> None:
